@@ -45,8 +45,8 @@ use crate::storage::recorder::Recorder;
 use crate::storage::request_logs::{self, NewRequestLog};
 use crate::storage::upstream_keys::Evidence;
 use crate::storage::{
-    client_keys, client_usage, cooldowns, egress_proxies, installation, projects, quotas, revision,
-    settings, upstream_keys,
+    client_keys, client_usage, cooldowns, egress_proxies, encryption, installation, projects,
+    quotas, revision, settings, upstream_keys,
 };
 use crate::traces::Traces;
 
@@ -132,7 +132,7 @@ impl App {
         now: Timestamp,
     ) -> Result<Arc<Self>> {
         let mut tx = db.begin().await?;
-        let hash_key = installation::hash_key(&mut tx).await?;
+        let hash_key = installation::keys(&mut tx, &db.data_keys).await?.hash_key;
         let ids_in_use = request_logs::find_ids_in_use(&mut tx, now).await?;
         tx.commit().await?;
         let defaults = Settings::default();
@@ -224,7 +224,7 @@ impl App {
         let rows = settings::list(&self.db.readers).await?;
         let clients = client_keys::list_for_proxy(&self.db.readers).await?;
         let old_secrets = rotation::list_for_proxy(&self.db.readers, now).await?;
-        let (keys, removed) = upstream_keys::list_changed(&self.db.readers, loaded).await?;
+        let (keys, removed) = upstream_keys::list_changed(&self.db, loaded).await?;
         // At the start there are no cooldowns in memory to clear.
         let cleared = if loaded < 0 {
             Vec::new()
@@ -233,6 +233,10 @@ impl App {
         };
         let cooldowns = cooldowns::list_changed(&self.db.readers, loaded, now).await?;
         let egress = egress_proxies::list_for_proxy(&self.db.readers).await?;
+        // The active data key was loaded with the keys. A rotation waits for it.
+        if let Err(error) = encryption::record_loaded(&self.db).await {
+            tracing::warn!("the loaded data key could not be recorded: {error}");
+        }
         self.apply_settings(&rows);
         self.gemini.add_egress(&egress, &self.settings());
         let limited = clients.iter().map(|(_, client)| client);

@@ -1,15 +1,20 @@
 //! `Config`: flags and environment, read once at start.
 
+use std::fs::File;
+use std::io::{self, Read};
 use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use ipnet::IpNet;
 use url::Url;
+use zeroize::Zeroizing;
 use zxcvbn::{Score, zxcvbn};
 
 use crate::pool::keys::import::client_keys::{self, InvalidEntry};
 use crate::pool::keys::import::{self, Expected};
 use crate::pool::keys::imported_keys::ImportedKey;
+use crate::pool::master_key::{MIN_PASSPHRASE_CHARACTERS, MasterKeyText, ShortPassphrase};
 use crate::pool::secret::Secret;
 
 /// Minimum length of a password, in characters.
@@ -26,6 +31,64 @@ pub struct DatabaseArgs {
         global = true
     )]
     pub database_url: String,
+    #[command(flatten)]
+    pub master_key: MasterKeyArgs,
+}
+
+/// The master key of an encrypted database; an argument of every command. Read only where secrets are needed.
+#[derive(Debug, Clone, Default, Args)]
+pub struct MasterKeyArgs {
+    #[arg(long, env = "MASTER_KEY", hide = true, hide_env_values = true, global = true, value_parser = Secret::from_argument)]
+    pub master_key: Option<Secret>,
+    /// The file with the master key of an encrypted database
+    #[arg(long, env = "MASTER_KEY_FILE", hide = true, global = true)]
+    pub master_key_file: Option<PathBuf>,
+}
+
+/// More than any key or passphrase has.
+const MAX_KEY_FILE_BYTES: u64 = 4_096;
+
+impl MasterKeyArgs {
+    /// Reads the key; `None`: there is none.
+    pub fn read(&self) -> Result<Option<MasterKeyText>, InvalidConfig> {
+        match (&self.master_key, &self.master_key_file) {
+            (None, None) => Ok(None),
+            (Some(key), None) => master_key(key.expose(), "MASTER_KEY").map(Some),
+            (None, Some(path)) => master_key_of_file(path, "MASTER_KEY_FILE").map(Some),
+            (Some(_), Some(_)) => Err(InvalidConfig::new(
+                "MASTER_KEY and MASTER_KEY_FILE are both set: set one of them",
+            )),
+        }
+    }
+}
+
+/// Reads a master key from the file that `name` stands for.
+pub fn master_key_of_file(path: &Path, name: &str) -> Result<MasterKeyText, InvalidConfig> {
+    let read = || -> io::Result<Zeroizing<String>> {
+        let mut text = Zeroizing::new(String::new());
+        let mut file = File::open(path)?.take(MAX_KEY_FILE_BYTES);
+        // So that no reallocation leaves a copy in memory.
+        text.reserve_exact(usize::try_from(MAX_KEY_FILE_BYTES).unwrap_or(0) + 1);
+        file.read_to_string(&mut text)?;
+        Ok(text)
+    };
+    let text = read().map_err(|error| {
+        InvalidConfig(format!(
+            "{name} cannot be read: {}: {error}",
+            path.display()
+        ))
+    })?;
+    master_key(&text, name)
+}
+
+/// Reads a master key from the value of the variable or file that `name` stands for, which the error does not show.
+pub fn master_key(text: &str, name: &str) -> Result<MasterKeyText, InvalidConfig> {
+    MasterKeyText::parse(text).map_err(|ShortPassphrase { characters }| {
+        InvalidConfig(format!(
+            "{name} has {characters} characters, but a passphrase needs at least {MIN_PASSPHRASE_CHARACTERS}: use 32 random \
+             bytes as `gemini-pool master-key generate` prints them, or a longer passphrase"
+        ))
+    })
 }
 
 /// The URL of Google; an argument of every command that sends requests to it.
@@ -107,10 +170,6 @@ pub struct ServeArgs {
     /// Upstream keys to add at the start, separated by commas or new lines
     #[arg(long, env = "GEMINI_API_KEYS", hide = true, hide_env_values = true)]
     pub gemini_api_keys: Option<String>,
-    #[arg(long, env = "MASTER_KEY", hide = true, hide_env_values = true)]
-    pub master_key: Option<String>,
-    #[arg(long, env = "MASTER_KEY_FILE", hide = true)]
-    pub master_key_file: Option<String>,
     /// Addresses or networks of proxies in front whose `x-forwarded-for` is trusted
     #[arg(long, env = "TRUSTED_PROXIES", hide = true)]
     pub trusted_proxies: Option<String>,
@@ -206,17 +265,6 @@ impl InvalidConfig {
 impl Config {
     /// Validates the arguments.
     pub fn new(database: DatabaseArgs, serve: ServeArgs) -> Result<Self, InvalidConfig> {
-        if [&serve.master_key, &serve.master_key_file]
-            .into_iter()
-            .flatten()
-            .any(|value| !value.is_empty())
-        {
-            return Err(InvalidConfig(
-                "MASTER_KEY is set, but this version cannot encrypt upstream keys yet: unset it, or wait for the \
-                 version that can. It is not ignored, because your keys would be stored unencrypted"
-                    .to_owned(),
-            ));
-        }
         let password = serve.admin_password.filter(|password| !password.is_empty());
         if let Some(password) = &password {
             check_password(password, serve.listen)?;
@@ -400,8 +448,37 @@ mod tests {
     }
 
     #[test]
+    fn a_master_key_is_one_of_two_and_no_error_shows_it() {
+        let args = |key: Option<&str>, file: Option<&str>| MasterKeyArgs {
+            master_key: key.map(Secret::new),
+            master_key_file: file.map(PathBuf::from),
+        };
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("master.key");
+        std::fs::write(&file, "0123456789abcdef".repeat(4) + "\n").unwrap();
+        let file = file.to_str();
+
+        let read = args(None, file).read().unwrap().unwrap();
+        assert!(!read.is_passphrase());
+        assert!(args(None, None).read().unwrap().is_none());
+        for (key, file, message) in [
+            (Some("too short"), None, "MASTER_KEY has 9 characters"),
+            (Some("a long enough passphrase"), file, "are both set"),
+            (
+                None,
+                Some("/missing/key"),
+                "MASTER_KEY_FILE cannot be read: /missing/key",
+            ),
+        ] {
+            let error = args(key, file).read().unwrap_err().to_string();
+            assert!(error.contains(message), "{error}");
+            assert!(!error.contains("too short"), "{error}");
+        }
+    }
+
+    #[test]
     fn unsafe_and_unusable_values_are_refused() {
-        let cases: [&[&str]; 13] = [
+        let cases: [&[&str]; 12] = [
             &["--public-url", "gemini.example.com"],
             &["--public-url", "https://example.com/gemini"],
             &["--upstream-url", "https://example.com/v1beta"],
@@ -409,7 +486,6 @@ mod tests {
             &["--admin-password", "qwertyuiop"],
             &["--admin-password", "Passw0rd1"],
             &["--admin-password", "iloveyou1"],
-            &["--master-key", "secret"],
             &["--admin-password", "short"],
             &["--admin-password", "ChangeMe"],
             &["--upstream-url", "ftp://example.com"],

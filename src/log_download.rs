@@ -61,7 +61,7 @@ impl LogDownload {
         now: Timestamp,
     ) -> Self {
         Self {
-            rows: LogExport::new(db.readers.clone(), filter, format),
+            rows: LogExport::new(db.clone(), filter, format),
             db,
             cutting_off,
             actor,

@@ -91,6 +91,7 @@ impl Server {
         let mut tasks = JoinSet::new();
         tasks.spawn(writer.run());
         tasks.spawn(tasks::reload::run(app.clone()));
+        tasks.spawn(tasks::reseal_secrets::run(app.clone()));
         tasks.spawn(tasks::dispatch_queue::run(app.clone()));
         tasks.spawn(tasks::record_running::run(app.clone()));
         tasks.spawn(tasks::keep_bodies::run(app.clone()));

@@ -214,7 +214,7 @@ async fn list(
     State(app): State<Arc<App>>,
     QueryOf(query): QueryOf<PageQuery>,
 ) -> Result<Json<Page<AlertTargetAnswer>>, Problem> {
-    let mut targets = alert_targets::list(&app.db.readers).await?;
+    let mut targets = alert_targets::list(&app.db).await?;
     targets.sort_by_key(|target| target.id);
     let targets = targets.into_iter().map(AlertTargetAnswer::from).collect();
     let page = page_of(targets, &query, ListOrder::OldestFirst, |target| {
@@ -243,13 +243,14 @@ async fn create(
     body.apply(&mut input)?;
     let terms = input.terms(None).map_err(|invalid| problem_of(&invalid))?;
     let mut tx = app.db.begin().await?;
+    let data_keys = app.db.data_keys.load(&mut tx).await?;
     let act = Act::without_revision(caller.actor(), caller.now);
-    let id = alert_targets::insert(&mut tx, &terms, &act).await?;
+    let id = alert_targets::insert(&mut tx, &data_keys, &terms, &act).await?;
     let id = id.ok_or_else(name_taken)?;
     if is_disabled {
         alert_targets::update_enabled(&mut tx, id, false, &act).await?;
     }
-    let target = alert_targets::find(&mut *tx, id).await?;
+    let target = alert_targets::find_in(&mut tx, &data_keys, id).await?;
     tx.commit().await?;
     let signs = kind == AlertTargetKind::Webhook;
     let secret = signs.then(|| target.terms.secret.expose().to_owned());
@@ -269,7 +270,7 @@ async fn get(
     State(app): State<Arc<App>>,
     PathOf(id): PathOf<AlertTargetId>,
 ) -> Result<Response, Problem> {
-    let target = AlertTargetAnswer::from(alert_targets::find(&app.db.readers, id).await?);
+    let target = AlertTargetAnswer::from(alert_targets::find(&app.db, id).await?);
     Ok(tagged(&target, &etag(&target)))
 }
 
@@ -286,7 +287,8 @@ async fn update(
     JsonBody(body): JsonBody<AlertTargetBody>,
 ) -> Result<Response, Problem> {
     let mut tx = app.db.begin().await?;
-    let target = alert_targets::find(&mut *tx, id).await?;
+    let data_keys = app.db.data_keys.load(&mut tx).await?;
+    let target = alert_targets::find_in(&mut tx, &data_keys, id).await?;
     check_match(&headers, &etag(&AlertTargetAnswer::from(target.clone())))?;
     if body.kind.is_some_and(|kind| kind != target.terms.kind) {
         return Err(Problem::invalid(
@@ -299,13 +301,13 @@ async fn update(
     let terms = input.terms(Some(&target.terms));
     let terms = terms.map_err(|invalid| problem_of(&invalid))?;
     let act = Act::without_revision(caller.actor(), caller.now);
-    if !alert_targets::update(&mut tx, &target, &terms, &act).await? {
+    if !alert_targets::update(&mut tx, &data_keys, &target, &terms, &act).await? {
         return Err(name_taken());
     }
     if enabled != target.enabled {
         alert_targets::update_enabled(&mut tx, id, enabled, &act).await?;
     }
-    let target = AlertTargetAnswer::from(alert_targets::find(&mut *tx, id).await?);
+    let target = AlertTargetAnswer::from(alert_targets::find_in(&mut tx, &data_keys, id).await?);
     tx.commit().await?;
     Ok(tagged(&target, &etag(&target)))
 }
@@ -321,7 +323,8 @@ async fn delete(
     headers: HeaderMap,
 ) -> Result<StatusCode, Problem> {
     let mut tx = app.db.begin().await?;
-    let target = alert_targets::find(&mut *tx, id).await?;
+    let data_keys = app.db.data_keys.load(&mut tx).await?;
+    let target = alert_targets::find_in(&mut tx, &data_keys, id).await?;
     check_match(&headers, &etag(&AlertTargetAnswer::from(target.clone())))?;
     let act = Act::without_revision(caller.actor(), caller.now);
     alert_targets::delete(&mut tx, &target, &act).await?;
@@ -337,7 +340,7 @@ async fn test(
     Extension(caller): Extension<ApiCaller>,
     PathOf(id): PathOf<AlertTargetId>,
 ) -> Result<Json<AlertTestAnswer>, Problem> {
-    let target = alert_targets::find(&app.db.readers, id).await?;
+    let target = alert_targets::find(&app.db, id).await?;
     let url = app.config.public_url.as_deref();
     let result = send_test(&app.db, &target, url, caller.now).await?;
     Ok(Json(AlertTestAnswer {

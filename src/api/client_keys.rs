@@ -268,9 +268,9 @@ async fn create(
     body.apply(&mut terms, caller.now)?;
     let secret = Secret::generate(&mut rand::rng());
     let mut tx = app.db.begin().await?;
-    let hash_key = installation::hash_key(&mut tx).await?;
+    let keys = installation::keys(&mut tx, &app.db.data_keys).await?;
     let act = Act::begin(&mut tx, &caller.actor(), caller.now).await?;
-    let created = creation::create(&mut tx, &hash_key, &secret, &terms, &act).await?;
+    let created = creation::create(&mut tx, &keys.hash_key, &secret, &terms, &act).await?;
     let id = created.expect("240 random bits are unique");
     if is_disabled {
         client_keys::update_enabled(&mut tx, id, false, &act).await?;
@@ -369,9 +369,17 @@ async fn rotate(
     }
     let secret = Secret::generate(&mut rand::rng());
     let mut tx = app.db.begin().await?;
-    let hash_key = installation::hash_key(&mut tx).await?;
+    let keys = installation::keys(&mut tx, &app.db.data_keys).await?;
     let act = Act::begin(&mut tx, &caller.actor(), caller.now).await?;
-    rotation::rotate(&mut tx, &hash_key, id, &secret, caller.now + keep_old, &act).await?;
+    rotation::rotate(
+        &mut tx,
+        &keys.hash_key,
+        id,
+        &secret,
+        caller.now + keep_old,
+        &act,
+    )
+    .await?;
     let key = client_keys::find(&mut *tx, id).await?;
     tx.commit().await?;
     app.old_secret_uses.lock().remove(&id);

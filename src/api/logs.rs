@@ -262,7 +262,7 @@ async fn bodies(
     PathOf(id): PathOf<String>,
 ) -> Result<Json<BodiesAnswer>, Problem> {
     let id = request_id(&id)?;
-    let found = request_bodies::find(&app.db.readers, id).await?;
+    let found = request_bodies::find(&app.db, id).await?;
     let found = found.ok_or_else(|| Error::NotFound(Thing::RequestBodies, id.to_string()))?;
     // Before they are sent: a view that cannot be recorded is refused.
     request_bodies::record_view(&app.db, &caller.actor(), caller.now, id).await?;

@@ -95,6 +95,6 @@ fn scope_of(subject: Subject) -> Option<ApiScope> {
         Subject::RequestLog | Subject::RequestBodies => Some(ApiScope::Logs),
         Subject::ApiToken => Some(ApiScope::Tokens),
         Subject::EgressProxy => Some(ApiScope::EgressProxies),
-        Subject::Admin | Subject::AlertTarget => None,
+        Subject::Admin | Subject::AlertTarget | Subject::MasterKey => None,
     }
 }

@@ -21,6 +21,7 @@ use crate::pool::secret::Secret;
 use crate::storage::audit::{Act, Actor};
 use crate::storage::client_keys::rotation;
 use crate::storage::client_keys::{ClientKeyTerms, ListedClientKey, creation};
+use crate::storage::data_keys::DataKeyStore;
 use crate::storage::paging::Page;
 use crate::storage::{client_keys, installation};
 
@@ -169,9 +170,9 @@ async fn create_in_file(
     let secret = secret.unwrap_or_else(|| Secret::generate(&mut rand::rng()));
     let db = database::open(args).await?;
     let mut tx = db.begin().await?;
-    let hash_key = installation::hash_key(&mut tx).await?;
+    let keys = installation::keys(&mut tx, &db.data_keys).await?;
     let act = Act::begin(&mut tx, &Actor::cli(), now).await?;
-    let Some(id) = creation::create(&mut tx, &hash_key, &secret, terms, &act).await? else {
+    let Some(id) = creation::create(&mut tx, &keys.hash_key, &secret, terms, &act).await? else {
         bail!("the secret is or was that of a client key: choose another");
     };
     let key = client_keys::find(&mut *tx, id).await?;
@@ -186,9 +187,10 @@ async fn rotate(pool: &PoolAccess, arguments: RotateArgs) -> Result<()> {
     let rotated = match pool {
         PoolAccess::File(args) => {
             let secret = Secret::generate(&mut rand::rng());
+            let store = DataKeyStore::new(args.master_key.clone());
             let key = database::change(args, async |tx, act| {
-                let hash_key = installation::hash_key(tx).await?;
-                rotation::rotate(tx, &hash_key, id, &secret, act.now + keep_old, act).await?;
+                let keys = installation::keys(tx, &store).await?;
+                rotation::rotate(tx, &keys.hash_key, id, &secret, act.now + keep_old, act).await?;
                 Ok(client_keys::find(&mut **tx, id).await?)
             });
             let key = key.await?;

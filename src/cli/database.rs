@@ -122,6 +122,7 @@ pub async fn open_as_it_is(args: &DatabaseArgs) -> Result<Db> {
     let opened = Db::open(&args.database_url).await;
     let db = opened.with_context(|| cannot_open(&path))?;
     output::warn(&file_mode::restrict(&path));
+    db.data_keys.set_master_key(args.master_key.clone());
     db.set_command_timeout().await?;
     Ok(db)
 }

@@ -18,10 +18,10 @@ use crate::cli::admin::{self, FirstSignIn};
 use crate::cli::database::migrate_database;
 use crate::cli::demo::history::HistorySize;
 use crate::cli::migration_progress::ProgressOutput;
-use crate::cli::serve::{greeting, prepare, start_log, stop_on_signal, url_of};
+use crate::cli::serve::{greeting, prepare, start_log, stop_on_signal, unlock, url_of};
 use crate::cli::{database, open_files, output};
 use crate::clock;
-use crate::config::{Config, FirstAdmin, LogFormat, listen_address};
+use crate::config::{Config, FirstAdmin, LogFormat, MasterKeyArgs, listen_address};
 use crate::demo::fake_gemini::FakeGemini;
 use crate::demo::fake_gemini::behaviour::FakeKey;
 use crate::demo::keys::{demo_keys, extra_keys, fake_config};
@@ -91,7 +91,7 @@ pub struct DemoArgs {
 }
 
 /// Runs the demo until a signal ends it.
-pub async fn run(arguments: DemoArgs) -> Result<()> {
+pub async fn run(arguments: DemoArgs, master_key: MasterKeyArgs) -> Result<()> {
     // Warnings about failing keys would soon scroll the text off the screen.
     start_log(LogFormat::Text, "error");
     open_files::raise_limit();
@@ -103,11 +103,16 @@ pub async fn run(arguments: DemoArgs) -> Result<()> {
         Some(path) => std::path::absolute(path)?,
         None => folder.path().join("demo.db"),
     };
-    let running = demo(arguments, path.clone(), stop).await;
+    let running = demo(arguments, master_key, path.clone(), stop).await;
     running.map_err(|error| database::with_remedy(error, &path))
 }
 
-async fn demo(arguments: DemoArgs, path: PathBuf, stop: CancellationToken) -> Result<()> {
+async fn demo(
+    arguments: DemoArgs,
+    master_key: MasterKeyArgs,
+    path: PathBuf,
+    stop: CancellationToken,
+) -> Result<()> {
     database::refuse_missing_folder(&path)?;
     refuse_foreign_file(&path).await?;
     let _lock = ServerLock::acquire(&path)?;
@@ -117,6 +122,8 @@ async fn demo(arguments: DemoArgs, path: PathBuf, stop: CancellationToken) -> Re
     let db = opened.with_context(|| database::cannot_open(&path))?;
     output::warn(&file_mode::restrict(&path));
     migrate_database(&db, ProgressOutput::StandardError).await?;
+    db.data_keys.set_master_key(master_key);
+    unlock(&db).await?;
     add_keys(&db, &path).await?;
     if arguments.rows > 0 || arguments.keys > 0 {
         let size = HistorySize {
@@ -184,7 +191,7 @@ async fn bind(wanted: SocketAddr) -> Result<TcpListener> {
 /// Adds the demo's upstream keys and client keys that an earlier demo has not added.
 async fn add_keys(db: &Db, path: &Path) -> Result<()> {
     let demo_keys = demo_keys();
-    let (known, removed) = upstream_keys::list_changed(&db.readers, -1).await?;
+    let (known, removed) = upstream_keys::list_changed(db, -1).await?;
     let clients = client_keys::list(&db.readers).await?;
     let is_new = known.is_empty() && removed.is_empty() && clients.is_empty();
     let is_ours = known.iter().any(|key| {
@@ -200,7 +207,7 @@ async fn add_keys(db: &Db, path: &Path) -> Result<()> {
         );
     }
     let mut tx = db.begin().await?;
-    let hash_key = installation::hash_key(&mut tx).await?;
+    let installation_keys = installation::keys(&mut tx, &db.data_keys).await?;
     let act = Act::begin(&mut tx, &Actor::demo(), clock::now()).await?;
     for demo_key in &demo_keys {
         let secret = Secret::new(&demo_key.key.secret);
@@ -208,7 +215,15 @@ async fn add_keys(db: &Db, path: &Path) -> Result<()> {
             label: Some(demo_key.label.to_owned()),
             ..KeyAttributes::default()
         };
-        upstream_keys::insert(&mut tx, &hash_key, &secret, &attributes, false, &act).await?;
+        upstream_keys::insert(
+            &mut tx,
+            &installation_keys,
+            &secret,
+            &attributes,
+            false,
+            &act,
+        )
+        .await?;
     }
     for (name, secret) in CLIENTS {
         let key = NewClientKey {
@@ -217,7 +232,7 @@ async fn add_keys(db: &Db, path: &Path) -> Result<()> {
             secret: &Secret::new(secret),
             expires_at: None,
         };
-        client_keys::insert(&mut tx, &hash_key, &key, &act).await?;
+        client_keys::insert(&mut tx, &installation_keys.hash_key, &key, &act).await?;
     }
     tx.commit().await?;
     Ok(())
@@ -225,7 +240,7 @@ async fn add_keys(db: &Db, path: &Path) -> Result<()> {
 
 /// The additional keys of this demo or an earlier one.
 async fn extra_fake_keys(db: &Db) -> Result<Vec<FakeKey>> {
-    let (known, _) = upstream_keys::list_changed(&db.readers, -1).await?;
+    let (known, _) = upstream_keys::list_changed(db, -1).await?;
     let count = known.len().saturating_sub(demo_keys().len());
     Ok(extra_keys(count).collect())
 }

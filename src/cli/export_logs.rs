@@ -66,7 +66,7 @@ pub async fn run(source: LogSource<'_>, arguments: ExportArgs) -> Result<()> {
     let filter = arguments.filter.filter();
     let mut export = match source {
         LogSource::File(db) => {
-            let export = LogExport::new(db.readers.clone(), filter, arguments.format);
+            let export = LogExport::new(db.clone(), filter, arguments.format);
             RunningExport::File(Box::new(if arguments.bodies {
                 export.with_bodies()
             } else {

@@ -80,7 +80,7 @@ pub async fn run(args: &DatabaseArgs, arguments: ImportArgs) -> Result<()> {
 async fn add(args: &DatabaseArgs, clients: &[ImportedClient]) -> Result<Vec<bool>> {
     let db = database::open(args).await?;
     let mut tx = db.begin().await?;
-    let hash_key = installation::hash_key(&mut tx).await?;
+    let keys = installation::keys(&mut tx, &db.data_keys).await?;
     let act = Act::begin(&mut tx, &Actor::cli(), clock::now()).await?;
     let mut added = Vec::with_capacity(clients.len());
     for client in clients {
@@ -91,7 +91,7 @@ async fn add(args: &DatabaseArgs, clients: &[ImportedClient]) -> Result<Vec<bool
             addresses: client.addresses.clone(),
             ..ClientKeyTerms::default()
         };
-        let id = creation::create(&mut tx, &hash_key, &client.secret, &terms, &act).await?;
+        let id = creation::create(&mut tx, &keys.hash_key, &client.secret, &terms, &act).await?;
         if let Some(id) = id.filter(|_| client.is_disabled) {
             client_keys::update_enabled(&mut tx, id, false, &act).await?;
         }

@@ -6,6 +6,7 @@ pub mod client_key_terms;
 pub mod client_keys;
 pub mod completions;
 pub mod confirmation;
+pub mod core_dumps;
 pub mod database;
 pub mod demo;
 pub mod doctor;
@@ -193,8 +194,8 @@ impl CommandLine {
                 health::run(&arguments).await
             }
             Command::Demo(arguments) => {
-                pool.file("`demo`")?;
-                demo::run(arguments).await
+                let master_key = pool.file("`demo`")?.master_key.clone();
+                demo::run(arguments, master_key).await
             }
             Command::Completions(_) | Command::Man(_) => Ok(()),
         };
@@ -206,15 +207,27 @@ impl CommandLine {
 }
 
 /// The flags that stand before a command, with their values.
-const GLOBAL_FLAGS: [&str; 4] = ["--database-url=", "--server=", "--token=", "--token-file="];
+const GLOBAL_FLAGS: [&str; 6] = [
+    "--database-url",
+    "--server",
+    "--token",
+    "--token-file",
+    "--master-key",
+    "--master-key-file",
+];
 
 /// `gemini-pool --listen …` means `gemini-pool serve --listen …`.
 fn with_command(mut arguments: Vec<OsString>) -> Vec<OsString> {
     let mut index = 1;
     while let Some(argument) = arguments.get(index).and_then(|argument| argument.to_str()) {
         match argument {
-            "--database-url" | "--server" | "--token" | "--token-file" => index += 2,
-            _ if GLOBAL_FLAGS.iter().any(|flag| argument.starts_with(flag)) => index += 1,
+            _ if GLOBAL_FLAGS.contains(&argument) => index += 2,
+            _ if argument
+                .split_once('=')
+                .is_some_and(|(flag, _)| GLOBAL_FLAGS.contains(&flag)) =>
+            {
+                index += 1;
+            }
             "-h" | "--help" | "-V" | "--version" => return arguments,
             _ => break,
         }

@@ -17,9 +17,9 @@ use crate::cli::database::migrate_database;
 use crate::cli::log_output::LogOutput;
 use crate::cli::migration_progress::ProgressOutput;
 use crate::cli::output;
-use crate::cli::{database, open_files};
+use crate::cli::{core_dumps, database, open_files};
 use crate::clock;
-use crate::config::{Config, DatabaseArgs, LogFormat, ServeArgs};
+use crate::config::{Config, DatabaseArgs, LogFormat, MasterKeyArgs, ServeArgs};
 use crate::gemini::transport::GeminiClient;
 use crate::pool::settings::Settings;
 use crate::server::{self, Server, service_manager};
@@ -30,7 +30,7 @@ use crate::storage::lock::ServerLock;
 use crate::storage::ownership::refuse_foreign_file;
 use crate::storage::recorder::table_writer::TableWriter;
 use crate::storage::recorder::{LogWriter, Recorder, interrupted};
-use crate::storage::{file_mode, installation, upstream_keys};
+use crate::storage::{encryption, file_mode, installation, upstream_keys};
 
 /// Runs the server until a signal ends it.
 pub async fn run(database: DatabaseArgs, mut arguments: ServeArgs) -> Result<()> {
@@ -39,16 +39,21 @@ pub async fn run(database: DatabaseArgs, mut arguments: ServeArgs) -> Result<()>
     if let Some(listener) = &inherited {
         arguments.listen = listener.local_addr()?;
     }
+    let master_key = database.master_key.clone();
+    // Before anything is changed.
+    master_key.read()?;
     let config = Config::new(database, arguments)?;
+    core_dumps::disable();
     open_files::raise_limit();
     let stop = stop_on_signal()?;
     let path = db::path_of(&config.database_url)?;
-    let running = serve(config, inherited, &path, stop).await;
+    let running = serve(config, master_key, inherited, &path, stop).await;
     running.map_err(|error| database::with_remedy(error, &path))
 }
 
 async fn serve(
     config: Config,
+    master_key: MasterKeyArgs,
     inherited: Option<TcpListener>,
     path: &Path,
     stop: CancellationToken,
@@ -65,6 +70,7 @@ async fn serve(
     let address = listener.local_addr()?;
     let opened = Db::open(&config.database_url).await;
     let db = opened.with_context(|| database::cannot_open(path))?;
+    db.data_keys.set_master_key(master_key);
     for warning in file_mode::restrict(path) {
         tracing::warn!("{warning}");
     }
@@ -89,6 +95,7 @@ async fn serve(
 /// environment, loads the registry.
 pub async fn prepare(config: Config, db: Db) -> Result<(Arc<App>, LogWriter)> {
     let gemini = GeminiClient::new(&config.upstream_url, &Settings::default())?;
+    unlock(&db).await?;
     let folded = TableWriter::default().fold_journal(&db).await?;
     if folded > 0 {
         tracing::info!(
@@ -108,6 +115,17 @@ pub async fn prepare(config: Config, db: Db) -> Result<(Arc<App>, LogWriter)> {
     let (recorder, writer) = Recorder::new(db.clone());
     let app = App::load(config, gemini, db, recorder, clock::now()).await?;
     Ok((app, writer))
+}
+
+/// Opens the secrets with the master key, and encrypts new ones from now on; without one, fails if they are encrypted.
+pub async fn unlock(db: &Db) -> Result<()> {
+    if db.data_keys.master_key()?.is_none() {
+        db.unlock().await?;
+        return Ok(());
+    }
+    let id = encryption::begin(db, &Actor::environment(), clock::now()).await?;
+    tracing::info!(master_key.id = %id, "secrets are encrypted with the master key {id}");
+    Ok(())
 }
 
 /// The start of the names of client keys from `ALLOWED_API_KEYS`.
@@ -137,7 +155,7 @@ async fn add_keys(config: &Config, db: &Db) -> Result<()> {
         }
     }
     let mut tx = db.begin().await?;
-    let hash_key = installation::hash_key(&mut tx).await?;
+    let installation_keys = installation::keys(&mut tx, &db.data_keys).await?;
     let act = Act::begin(&mut tx, &Actor::environment(), clock::now()).await?;
     let mut number = client_keys::count_with_prefix(&mut tx, ENVIRONMENT_PREFIX).await?;
     for secret in &config.client_keys {
@@ -148,15 +166,21 @@ async fn add_keys(config: &Config, db: &Db) -> Result<()> {
             secret,
             expires_at: None,
         };
-        if client_keys::insert(&mut tx, &hash_key, &key, &act)
+        if client_keys::insert(&mut tx, &installation_keys.hash_key, &key, &act)
             .await?
             .is_some()
         {
             number += 1;
         }
     }
-    upstream_keys::imported::insert_all(&mut tx, &hash_key, &config.upstream_keys, false, &act)
-        .await?;
+    upstream_keys::imported::insert_all(
+        &mut tx,
+        &installation_keys,
+        &config.upstream_keys,
+        false,
+        &act,
+    )
+    .await?;
     tx.commit().await?;
     Ok(())
 }

@@ -47,7 +47,7 @@ pub async fn run(pool: &PoolAccess, arguments: TestArgs) -> Result<()> {
     };
     let url = arguments.upstream.url()?;
     let db = database::open_existing(args).await?;
-    let (rows, _) = upstream_keys::list_changed(&db.readers, -1).await?;
+    let (rows, _) = upstream_keys::list_changed(&db, -1).await?;
     let chosen = selected_keys(&rows, arguments.selected.ids())?;
     let mut settings = Settings::default();
     for (name, value) in settings::list(&db.readers).await? {

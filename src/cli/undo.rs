@@ -139,7 +139,8 @@ fn describe(act: &UndoableAct) -> String {
         | Subject::Backup
         | Subject::RequestLog
         | Subject::RequestBodies
-        | Subject::ApiToken => act.subject.name(),
+        | Subject::ApiToken
+        | Subject::MasterKey => act.subject.name(),
     };
     let count = output::count(usize::try_from(act.changes).unwrap_or_default(), noun);
     let others = match act.changes {

@@ -43,7 +43,7 @@ pub async fn show(
     Query(query): Query<AlertsQuery>,
 ) -> Result<Markup, ErrorPage> {
     let db = &app.db.readers;
-    let targets = alert_targets::list(db).await?;
+    let targets = alert_targets::list(&app.db).await?;
     let last = alert_deliveries::list_last(db).await?;
     let open = alert_events::list_open(db).await?;
     let position = PagePosition::of(query.older, query.newer);

@@ -347,6 +347,7 @@ fn subject(language: Language, context: &PageContext, change: &ListedChange) -> 
         Subject::ApiToken => Some("/account#tokens".to_owned()),
         Subject::AlertTarget => Some(format!("/alerts/targets/{id}/edit")),
         Subject::EgressProxy => Some(format!("/egress-proxies/{id}/edit")),
+        Subject::MasterKey => None,
     };
     let setting = SettingEntry::find(&change.name).filter(|_| change.subject == Subject::Setting);
     let title = setting.map_or(change.name.as_str(), |setting| setting.title(language));

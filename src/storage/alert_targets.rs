@@ -5,14 +5,17 @@ use std::fmt;
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use sqlx::{Sqlite, SqliteExecutor, Transaction};
+use sqlx::{Sqlite, SqliteConnection, SqliteExecutor, Transaction};
 use strum::{EnumString, IntoStaticStr, VariantArray};
 use url::Url;
 
 use crate::pool::alert_schedule::QuietHours;
 use crate::pool::alerts::AlertKind;
+use crate::pool::sealing::StoredPlace;
 use crate::pool::secret::Secret;
 use crate::storage::audit::{self, Act, Action, Subject};
+use crate::storage::data_keys::{DataKeyId, DataKeys};
+use crate::storage::db::Db;
 use crate::storage::error::{Error, Result, Thing};
 use crate::storage::json_columns::{JsonTexts, json_array};
 
@@ -169,6 +172,7 @@ struct AlertTargetRow {
     name: String,
     address: String,
     secret: String,
+    data_key_id: Option<DataKeyId>,
     server: Option<String>,
     sender: Option<String>,
     enabled: bool,
@@ -180,17 +184,22 @@ struct AlertTargetRow {
 }
 
 impl AlertTargetRow {
-    fn target(self) -> AlertTarget {
+    fn target(self, data_keys: &DataKeys) -> Result<AlertTarget> {
+        let open = |column, stored| {
+            let id = self.id.to_string();
+            let opened = data_keys.open_text(place(column, &id), self.data_key_id, stored)?;
+            Ok::<_, Error>(Secret::new(&opened))
+        };
         let events = Vec::<String>::from(self.events);
         let quiet = self.quiet_from.zip(self.quiet_to);
-        AlertTarget {
+        Ok(AlertTarget {
             id: self.id,
             enabled: self.enabled,
             terms: AlertTargetTerms {
                 kind: self.kind,
                 name: self.name,
-                address: Secret::new(&self.address),
-                secret: Secret::new(&self.secret),
+                address: open("address", self.address)?,
+                secret: open("secret", self.secret)?,
                 server: self.server,
                 sender: self.sender,
                 events: events.iter().filter_map(|kind| kind.parse().ok()).collect(),
@@ -198,31 +207,58 @@ impl AlertTargetRow {
                 zone: self.zone,
                 language: self.language,
             },
-        }
+        })
+    }
+}
+
+/// Where a secret of the target with this id is stored.
+pub fn place<'a>(column: &'static str, id: &'a str) -> StoredPlace<'a> {
+    StoredPlace {
+        table: "alert_targets",
+        column,
+        row: id,
     }
 }
 
 /// All targets, by name.
-pub async fn list(db: impl SqliteExecutor<'_>) -> Result<Vec<AlertTarget>> {
+pub async fn list(db: &Db) -> Result<Vec<AlertTarget>> {
+    // One transaction, so that the data keys are those of the rows.
+    let mut tx = db.readers.begin().await?;
+    let data_keys = db.data_keys.load(&mut tx).await?;
+    list_in(&mut tx, &data_keys).await
+}
+
+async fn list_in(tx: &mut SqliteConnection, data_keys: &DataKeys) -> Result<Vec<AlertTarget>> {
     let rows = sqlx::query_as!(
         AlertTargetRow,
         r#"
         SELECT
-            id AS "id!: AlertTargetId", kind AS "kind: AlertTargetKind", name, address, secret, server, sender,
-            enabled AS "enabled: bool", events AS "events: JsonTexts", quiet_from AS "quiet_from: u16",
+            id AS "id!: AlertTargetId", kind AS "kind: AlertTargetKind", name, address, secret,
+            data_key_id AS "data_key_id: DataKeyId", server, sender, enabled AS "enabled: bool", events AS "events: JsonTexts", quiet_from AS "quiet_from: u16",
             quiet_to AS "quiet_to: u16", zone, language AS "language: AlertLanguage"
         FROM alert_targets
         ORDER BY name
         "#
     );
-    let rows = rows.fetch_all(db).await?;
-    Ok(rows.into_iter().map(AlertTargetRow::target).collect())
+    let rows = rows.fetch_all(tx).await?.into_iter();
+    rows.map(|row| row.target(data_keys)).collect()
 }
 
 /// One target.
-pub async fn find(db: impl SqliteExecutor<'_>, id: AlertTargetId) -> Result<AlertTarget> {
+pub async fn find(db: &Db, id: AlertTargetId) -> Result<AlertTarget> {
     let found = list(db).await?.into_iter().find(|target| target.id == id);
     found.ok_or_else(|| missing(id))
+}
+
+/// The same within a transaction.
+pub async fn find_in(
+    tx: &mut SqliteConnection,
+    data_keys: &DataKeys,
+    id: AlertTargetId,
+) -> Result<AlertTarget> {
+    let targets = list_in(tx, data_keys).await?.into_iter();
+    let mut found = targets.filter(|target| target.id == id);
+    found.next().ok_or_else(|| missing(id))
 }
 
 /// Whether there is no target.
@@ -235,10 +271,10 @@ pub async fn is_empty(db: impl SqliteExecutor<'_>) -> Result<bool> {
 /// Creates a target. `None`, without a change, if a target has this name.
 pub async fn insert(
     tx: &mut Transaction<'_, Sqlite>,
+    data_keys: &DataKeys,
     terms: &AlertTargetTerms,
     act: &Act,
 ) -> Result<Option<AlertTargetId>> {
-    let (address, secret) = (terms.address.expose(), terms.secret.expose());
     let events = json_array(&terms.events);
     let (from, to) = (
         terms.quiet.map(|quiet| quiet.from_minute),
@@ -250,14 +286,12 @@ pub async fn insert(
             kind, name, address, secret, server, sender, enabled, events, quiet_from, quiet_to, zone, language,
             created_by, created_at_ms
         )
-        VALUES (?1, ?2, ?3, ?4, ?5, ?6, 1, ?7, ?8, ?9, ?10, ?11, ?12, ?13)
+        VALUES (?1, ?2, '', '', ?3, ?4, 1, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
         ON CONFLICT (name) DO NOTHING
         RETURNING id AS "id!: AlertTargetId"
         "#,
         terms.kind,
         terms.name,
-        address,
-        secret,
         terms.server,
         terms.sender,
         events,
@@ -271,6 +305,7 @@ pub async fn insert(
     let Some(id) = id.fetch_optional(&mut **tx).await? else {
         return Ok(None);
     };
+    update_secrets(tx, data_keys, id, terms).await?;
     let values = (None, Some(terms.audited()));
     record_change(tx, act, Action::Create, id, &terms.name, values).await?;
     Ok(Some(id))
@@ -279,6 +314,7 @@ pub async fn insert(
 /// Changes a target; its kind stays. Returns `false`, without a change, if another target has this name.
 pub async fn update(
     tx: &mut Transaction<'_, Sqlite>,
+    data_keys: &DataKeys,
     before: &AlertTarget,
     terms: &AlertTargetTerms,
     act: &Act,
@@ -292,7 +328,6 @@ pub async fn update(
     if taken.fetch_one(&mut **tx).await? {
         return Ok(false);
     }
-    let (address, secret) = (terms.address.expose(), terms.secret.expose());
     let events = json_array(&terms.events);
     let (from, to) = (
         terms.quiet.map(|quiet| quiet.from_minute),
@@ -301,14 +336,11 @@ pub async fn update(
     let updated = sqlx::query!(
         r#"
         UPDATE alert_targets
-        SET name = ?2, address = ?3, secret = ?4, server = ?5, sender = ?6, events = ?7, quiet_from = ?8, quiet_to = ?9,
-            zone = ?10, language = ?11
+        SET name = ?2, server = ?3, sender = ?4, events = ?5, quiet_from = ?6, quiet_to = ?7, zone = ?8, language = ?9
         WHERE id = ?1
         "#,
         id,
         terms.name,
-        address,
-        secret,
         terms.server,
         terms.sender,
         events,
@@ -318,6 +350,7 @@ pub async fn update(
         terms.language,
     );
     updated.execute(&mut **tx).await?;
+    update_secrets(tx, data_keys, id, terms).await?;
     let mut after = terms.audited();
     if before.terms.secret != terms.secret {
         // The value stays out of the audit.
@@ -328,6 +361,28 @@ pub async fn update(
         record_change(tx, act, Action::Update, id, &terms.name, values).await?;
     }
     Ok(true)
+}
+
+/// An encrypted secret is bound to the id of its row.
+async fn update_secrets(
+    tx: &mut Transaction<'_, Sqlite>,
+    data_keys: &DataKeys,
+    id: AlertTargetId,
+    terms: &AlertTargetTerms,
+) -> Result<()> {
+    let row = id.to_string();
+    let address = data_keys.seal_text(place("address", &row), terms.address.expose());
+    let secret = data_keys.seal_text(place("secret", &row), terms.secret.expose());
+    let data_key_id = data_keys.active();
+    let updated = sqlx::query!(
+        "UPDATE alert_targets SET address = ?2, secret = ?3, data_key_id = ?4 WHERE id = ?1",
+        id,
+        address,
+        secret,
+        data_key_id,
+    );
+    updated.execute(&mut **tx).await?;
+    Ok(())
 }
 
 /// Enables or disables a target.
@@ -396,7 +451,6 @@ pub mod tests {
     use crate::clock::Timestamp;
     use crate::storage::audit::Actor;
     use crate::storage::audit::tests::describe_changes;
-    use crate::storage::db::Db;
 
     /// A webhook with these events.
     pub fn webhook(name: &str, events: &[AlertKind]) -> AlertTargetTerms {
@@ -417,31 +471,41 @@ pub mod tests {
     #[sqlx::test]
     async fn a_target_is_changed_and_no_secret_is_audited(pool: SqlitePool) {
         let db = Db::from_pool(pool.clone());
-        let mut tx = db.begin().await.unwrap();
+        let keys = DataKeys::default();
         let act = Act::without_revision(Actor::cli(), Timestamp::from_millis(1));
         let terms = webhook("ops", &[AlertKind::NoKey]);
 
-        let id = insert(&mut tx, &terms, &act).await.unwrap().unwrap();
-        assert_eq!(insert(&mut tx, &terms, &act).await.unwrap(), None);
-        let target = find(&mut *tx, id).await.unwrap();
+        let mut tx = db.begin().await.unwrap();
+        let id = insert(&mut tx, &keys, &terms, &act).await.unwrap().unwrap();
+        assert_eq!(insert(&mut tx, &keys, &terms, &act).await.unwrap(), None);
+        tx.commit().await.unwrap();
+        let target = find(&db, id).await.unwrap();
         assert_eq!((&target.terms, target.enabled), (&terms, true));
         let other = webhook("other", &[]);
-        insert(&mut tx, &other, &act).await.unwrap().unwrap();
-        assert!(!update(&mut tx, &target, &other, &act).await.unwrap());
+        let mut tx = db.begin().await.unwrap();
+        insert(&mut tx, &keys, &other, &act).await.unwrap().unwrap();
+        assert!(!update(&mut tx, &keys, &target, &other, &act).await.unwrap());
         let changed = AlertTargetTerms {
             secret: Secret::new("whsec_another-secret-of-the-tests"),
             quiet: None,
             ..webhook("ops 2", &[])
         };
-        assert!(update(&mut tx, &target, &changed, &act).await.unwrap());
+        assert!(
+            update(&mut tx, &keys, &target, &changed, &act)
+                .await
+                .unwrap()
+        );
         update_enabled(&mut tx, id, false, &act).await.unwrap();
-        let target = find(&mut *tx, id).await.unwrap();
+        tx.commit().await.unwrap();
+        let target = find(&db, id).await.unwrap();
         assert_eq!((&target.terms, target.enabled), (&changed, false));
+        let mut tx = db.begin().await.unwrap();
         delete(&mut tx, &target, &act).await.unwrap();
-
-        let missing = find(&mut *tx, id).await.unwrap_err();
-        assert_eq!(missing.to_string(), format!("alert target {id} not found"));
         let changes = describe_changes(&mut tx).await.join("\n");
+        tx.commit().await.unwrap();
+
+        let missing = find(&db, id).await.unwrap_err();
+        assert_eq!(missing.to_string(), format!("alert target {id} not found"));
         assert!(changes.contains("hooks.example.com …hook"), "{changes}");
         for secret in ["whsec_", "a-secret-path"] {
             assert!(!changes.contains(secret), "{changes}");

@@ -183,6 +183,8 @@ pub enum Subject {
     ApiToken,
     AlertTarget,
     EgressProxy,
+    /// The master key, which is named by its id.
+    MasterKey,
 }
 
 impl Subject {
@@ -193,7 +195,11 @@ impl Subject {
     /// Whether it has no id. Things with an id have no index by name alone.
     pub fn is_identified_by_name(self) -> bool {
         match self {
-            Self::Setting | Self::Backup | Self::RequestLog | Self::RequestBodies => true,
+            Self::Setting
+            | Self::Backup
+            | Self::RequestLog
+            | Self::RequestBodies
+            | Self::MasterKey => true,
             Self::UpstreamKey
             | Self::ClientKey
             | Self::Project

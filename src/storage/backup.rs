@@ -386,7 +386,7 @@ async fn open_stage(path: &Path) -> Result<SqliteConnection> {
 }
 
 /// Opens a file for reading, including its write-ahead log.
-async fn open_source(path: &Path) -> Result<SqliteConnection> {
+pub(in crate::storage) async fn open_source(path: &Path) -> Result<SqliteConnection> {
     let has_log = has_log(path);
     // Without a log SQLite writes nothing, so the file may be on a read-only disk.
     let options = SqliteConnectOptions::new()

@@ -15,6 +15,7 @@ use utoipa::ToSchema;
 
 use crate::clock::Timestamp;
 use crate::pool::backup_schedule::BackupSchedule;
+use crate::pool::master_key::MasterKeyId;
 use crate::storage::audit::{self, Act, Action, Actor, Subject};
 use crate::storage::backup::{self, BackupProgress, BackupStep, ExistingFile};
 use crate::storage::database_path::folder_of;
@@ -45,6 +46,9 @@ pub struct Backup {
     pub kind: BackupKind,
     pub made_at: Timestamp,
     pub bytes: u64,
+    /// The master key that its secrets need; null: they are not encrypted.
+    #[serde(default)]
+    pub master_key_id: Option<MasterKeyId>,
 }
 
 /// The state of the backups, for pages.
@@ -88,6 +92,7 @@ pub fn list(database: &Path) -> Result<Vec<Backup>> {
             kind,
             made_at,
             bytes: file.len(),
+            master_key_id: None,
         })
     });
     let mut found: Vec<_> = found.collect();
@@ -172,6 +177,7 @@ pub async fn create(
         kind,
         made_at,
         bytes,
+        master_key_id: None,
     };
     record(db, Action::Create, &backup, actor, now).await?;
     Ok(backup)

@@ -80,6 +80,12 @@ impl Db {
         Ok(!result.is_busy && result.copied_pages >= result.log_pages)
     }
 
+    /// Truncates the log if no other connection uses it at this moment.
+    pub(in crate::storage) async fn try_to_truncate_wal(&self) -> Result<bool> {
+        let result = self.wal_checkpoint("TRUNCATE").await?;
+        Ok(!result.is_busy)
+    }
+
     async fn wal_checkpoint(&self, mode: &str) -> Result<CheckpointResult> {
         // The macros do not know what a pragma returns, and a pragma takes no parameters.
         let (is_busy, log_pages, copied_pages) =

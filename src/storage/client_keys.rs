@@ -440,6 +440,7 @@ mod tests {
     use super::*;
     use crate::pool::clients::client_key::ClientKeys;
     use crate::storage::audit::tests::{act, describe_changes};
+    use crate::storage::data_keys::DataKeyStore;
     use crate::storage::db::Db;
     use crate::storage::installation;
 
@@ -447,7 +448,9 @@ mod tests {
 
     async fn add(db: &Db, name: &str, secret: &str) -> Option<ClientKeyId> {
         let mut tx = db.begin().await.unwrap();
-        let hash_key = installation::hash_key(&mut tx).await.unwrap();
+        let keys = installation::keys(&mut tx, &DataKeyStore::default())
+            .await
+            .unwrap();
         let key = NewClientKey {
             name,
             note: "",
@@ -455,7 +458,7 @@ mod tests {
             expires_at: Some(NOW),
         };
         let act = act(&mut tx, NOW).await;
-        let id = insert(&mut tx, &hash_key, &key, &act).await.unwrap();
+        let id = insert(&mut tx, &keys.hash_key, &key, &act).await.unwrap();
         tx.commit().await.unwrap();
         id
     }
@@ -466,9 +469,11 @@ mod tests {
         let id = add(&db, "alice", "secret-of-alice").await.unwrap();
 
         let mut tx = db.begin().await.unwrap();
-        let hash_key = installation::hash_key(&mut tx).await.unwrap();
+        let keys = installation::keys(&mut tx, &DataKeyStore::default())
+            .await
+            .unwrap();
         drop(tx);
-        let keys = ClientKeys::new(hash_key, list_for_proxy(&pool).await.unwrap());
+        let keys = ClientKeys::new(keys.hash_key, list_for_proxy(&pool).await.unwrap());
         let found = keys.find("secret-of-alice", || NOW).unwrap().key;
         assert_eq!((found.id, found.expires_at), (id, Some(NOW)));
         assert!(keys.find("secret-of-bob", || NOW).is_none());

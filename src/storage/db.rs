@@ -14,6 +14,7 @@ use sqlx::{ConnectOptions, Sqlite, Transaction};
 use tokio::time::timeout;
 
 use crate::storage::connections::{self, Fault};
+use crate::storage::data_keys::DataKeyStore;
 use crate::storage::database_file::DatabaseFile;
 use crate::storage::error::{Error, Result};
 use crate::storage::migrations::MIGRATOR;
@@ -44,6 +45,8 @@ pub struct Db {
     file: DatabaseFile,
     /// Deletions of strings by this process.
     pub string_deletions: StringDeletions,
+    /// Opens the secrets of this database.
+    pub data_keys: DataKeyStore,
     /// The options of the three pools, while the file is not at its path.
     usual_options: Arc<Mutex<Option<[Arc<SqliteConnectOptions>; 3]>>>,
 }
@@ -99,6 +102,7 @@ impl Db {
             fault,
             file,
             string_deletions: StringDeletions::default(),
+            data_keys: DataKeyStore::default(),
             usual_options: Arc::default(),
         })
     }
@@ -113,6 +117,7 @@ impl Db {
             checkpoints: pool,
             fault: Fault::default(),
             string_deletions: StringDeletions::default(),
+            data_keys: DataKeyStore::default(),
             usual_options: Arc::default(),
         }
     }
@@ -186,6 +191,14 @@ impl Db {
     /// does so by itself.
     pub fn replace_writer(&self) {
         self.fault.set();
+    }
+
+    /// Opens the data keys, so that no transaction waits for the stretching of a passphrase. Fails without the right master key.
+    pub async fn unlock(&self) -> Result<()> {
+        self.data_keys
+            .load(&mut *self.readers.acquire().await?)
+            .await?;
+        Ok(())
     }
 
     /// Brings the schema to this program's version.

@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 
 use sqlx::migrate::MigrateError;
 
+use crate::pool::master_key::MasterKeyId;
+
 /// A storage failure, as callers tell them apart.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -25,6 +27,12 @@ pub enum Error {
     FileMoved(PathBuf),
     #[error("{} is damaged", .0.display())]
     Damaged(PathBuf),
+    #[error("{}", locked(.wanted, .given))]
+    Locked {
+        /// The ids of the master keys that open the database.
+        wanted: String,
+        given: GivenMasterKey,
+    },
     #[error("database: {0}")]
     Sqlx(#[from] sqlx::Error),
     #[error("{path}: {source}")]
@@ -32,6 +40,30 @@ pub enum Error {
         path: String,
         source: std::io::Error,
     },
+}
+
+/// Names the key that is needed, the one that is given, and the remedy.
+fn locked(wanted: &str, given: &GivenMasterKey) -> String {
+    let given = match given {
+        GivenMasterKey::Missing => "no master key is given".to_owned(),
+        GivenMasterKey::OtherPassphrase => {
+            "the one given is a passphrase that was never its key".to_owned()
+        }
+        GivenMasterKey::Other(id) => "the one given is ".to_owned() + &id.to_string(),
+    };
+    format!(
+        "the secrets in the database are encrypted with the master key {wanted}, but {given}: set MASTER_KEY or MASTER_KEY_FILE to \
+         the key {wanted}; if it is lost, `gemini-pool master-key forget` removes what it encrypted"
+    )
+}
+
+/// The master key of this process, where it does not open the database.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum GivenMasterKey {
+    Missing,
+    /// The right one is no passphrase, so this one has no id.
+    OtherPassphrase,
+    Other(MasterKeyId),
 }
 
 /// What a URL or a command names.
@@ -95,6 +127,7 @@ impl Error {
             | Self::Migration(_)
             | Self::Refused(_)
             | Self::Damaged(_)
+            | Self::Locked { .. }
             | Self::Sqlx(_)
             | Self::File { .. } => false,
         }
@@ -118,6 +151,7 @@ impl Error {
             | Self::Migration(_)
             | Self::FileMoved(_)
             | Self::Damaged(_)
+            | Self::Locked { .. }
             | Self::Sqlx(_)
             | Self::File { .. } => false,
         }

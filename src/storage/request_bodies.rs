@@ -7,9 +7,11 @@ use sqlx::{Sqlite, SqliteExecutor, Transaction};
 
 use crate::clock::{self, Timestamp};
 use crate::pool::request_id::RequestId;
+use crate::pool::sealing::StoredPlace;
 use crate::storage::audit::{self, Act, Action, Actor, Subject};
+use crate::storage::data_keys::{DataKeyId, DataKeys};
 use crate::storage::db::Db;
-use crate::storage::error::Result;
+use crate::storage::error::{Error, Result};
 use crate::storage::json_columns::json_array;
 
 /// The level of zstd: its default, beyond which text gets hardly smaller.
@@ -86,64 +88,101 @@ pub struct DeletedBodies {
     pub took: Duration,
 }
 
-pub async fn insert(tx: &mut Transaction<'_, Sqlite>, bodies: &RequestBodies) -> Result<()> {
+pub async fn insert(
+    tx: &mut Transaction<'_, Sqlite>,
+    data_keys: &DataKeys,
+    bodies: &RequestBodies,
+) -> Result<()> {
     let (request, answer) = (&bodies.request, &bodies.answer);
     let (request_bytes, answer_bytes) = (size(request.bytes), size(answer.bytes));
-    let contents = [&request.content, &answer.content].into_iter().flatten();
+    let row = bodies.request_id.to_string();
+    let seal = |column, content: &Option<Vec<u8>>| {
+        let content = content.as_ref()?;
+        Some(data_keys.seal_bytes(place(column, &row), content))
+    };
+    let request_content = seal("request_content", &request.content);
+    let answer_content = seal("answer_content", &answer.content);
+    let data_key_id = data_keys.active();
+    let contents = [&request_content, &answer_content].into_iter().flatten();
     let stored = contents.map(Vec::len).sum::<usize>() + ROW_BYTES;
     let stored = i64::try_from(stored).unwrap_or(i64::MAX);
     let inserted = sqlx::query!(
         "
         INSERT INTO request_bodies (
             request_id, request_form, request_type, request_bytes, request_content, answer_form, answer_type, answer_bytes,
-            answer_content, stored_bytes
+            answer_content, stored_bytes, data_key_id
         )
-        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
         ON CONFLICT (request_id) DO NOTHING
         ",
         bodies.request_id,
         request.form,
         request.content_type,
         request_bytes,
-        request.content,
+        request_content,
         answer.form,
         answer.content_type,
         answer_bytes,
-        answer.content,
+        answer_content,
         stored,
+        data_key_id,
     );
     inserted.execute(&mut **tx).await?;
     Ok(())
 }
 
 /// The bodies of a request; `None`: none are kept.
-pub async fn find(db: impl SqliteExecutor<'_>, id: RequestId) -> Result<Option<RequestBodies>> {
+pub async fn find(db: &Db, id: RequestId) -> Result<Option<RequestBodies>> {
+    // One transaction, so that the data keys are those of the row.
+    let mut tx = db.readers.begin().await?;
     let row = sqlx::query!(
         r#"
         SELECT
             request_form AS "request_form: BodyForm", request_type, request_bytes AS "request_bytes: u64", request_content,
-            answer_form AS "answer_form: BodyForm", answer_type, answer_bytes AS "answer_bytes: u64", answer_content
+            answer_form AS "answer_form: BodyForm", answer_type, answer_bytes AS "answer_bytes: u64", answer_content,
+            data_key_id AS "data_key_id: DataKeyId"
         FROM request_bodies
         WHERE request_id = ?1
         "#,
         id,
     );
-    let row = row.fetch_optional(db).await?;
-    Ok(row.map(|row| RequestBodies {
+    let Some(row) = row.fetch_optional(&mut *tx).await? else {
+        return Ok(None);
+    };
+    let data_keys = db.data_keys.load(&mut tx).await?;
+    let place_of_row = id.to_string();
+    let open = |column, content: Option<Vec<u8>>| {
+        let Some(content) = content else {
+            return Ok::<_, Error>(None);
+        };
+        let opened =
+            data_keys.open_bytes(place(column, &place_of_row), row.data_key_id, content)?;
+        Ok(Some(opened.to_vec()))
+    };
+    Ok(Some(RequestBodies {
         request_id: id,
         request: KeptBody {
             form: row.request_form,
             content_type: row.request_type,
             bytes: row.request_bytes,
-            content: row.request_content,
+            content: open("request_content", row.request_content)?,
         },
         answer: KeptBody {
             form: row.answer_form,
             content_type: row.answer_type,
             bytes: row.answer_bytes,
-            content: row.answer_content,
+            content: open("answer_content", row.answer_content)?,
         },
     }))
+}
+
+/// Where a body of the request with this id is stored.
+pub fn place<'a>(column: &'static str, id: &'a str) -> StoredPlace<'a> {
+    StoredPlace {
+        table: "request_bodies",
+        column,
+        row: id,
+    }
 }
 
 /// Whether bodies of a request are kept.
@@ -247,14 +286,15 @@ pub mod tests {
     #[sqlx::test]
     async fn bodies_are_found_listed_and_deleted(pool: SqlitePool) {
         let db = Db::from_pool(pool.clone());
+        let keys = DataKeys::default();
         let mut tx = db.begin().await.unwrap();
         for id in [3, 1, 2] {
-            insert(&mut tx, &bodies(id, 1_000)).await.unwrap();
+            insert(&mut tx, &keys, &bodies(id, 1_000)).await.unwrap();
         }
-        insert(&mut tx, &bodies(2, 5)).await.unwrap();
+        insert(&mut tx, &keys, &bodies(2, 5)).await.unwrap();
         tx.commit().await.unwrap();
 
-        let found = find(&pool, RequestId(2)).await.unwrap().unwrap();
+        let found = find(&db, RequestId(2)).await.unwrap().unwrap();
         assert_eq!(found, bodies(2, 1_000));
         assert_eq!(found.request.text().unwrap().unwrap(), "ä".repeat(1_000));
         assert_eq!(found.answer.text().unwrap(), None);
@@ -269,6 +309,6 @@ pub mod tests {
         assert_eq!(deleted.unwrap().count, 2);
         assert!(exists(&pool, RequestId(2)).await.unwrap());
         assert!(!exists(&pool, RequestId(3)).await.unwrap());
-        assert_eq!(find(&pool, RequestId(3)).await.unwrap(), None);
+        assert_eq!(find(&db, RequestId(3)).await.unwrap(), None);
     }
 }

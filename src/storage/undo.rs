@@ -187,7 +187,8 @@ pub async fn undo(tx: &mut Transaction<'_, Sqlite>, id: i64, act: &Act) -> Resul
         | Subject::Backup
         | Subject::RequestLog
         | Subject::RequestBodies
-        | Subject::ApiToken => count = 0,
+        | Subject::ApiToken
+        | Subject::MasterKey => count = 0,
     }
     if count == 0 {
         return Err(Error::NotFound(Thing::UndoableAct, id.to_string()));
@@ -200,12 +201,12 @@ mod tests {
     use sqlx::SqlitePool;
 
     use super::*;
-    use crate::pool::clients::client_key::HashKey;
     use crate::pool::keys::upstream_key::KeyAttributes;
     use crate::pool::secret::Secret;
     use crate::storage::audit::tests::act;
     use crate::storage::client_keys::NewClientKey;
     use crate::storage::db::Db;
+    use crate::storage::installation;
     use crate::storage::upstream_keys::{self, InsertedKey};
 
     const NOW: Timestamp = Timestamp::from_millis(100_000_000_000);
@@ -221,12 +222,13 @@ mod tests {
             let db = Db::from_pool(pool);
             let mut tx = db.begin().await.unwrap();
             let act = act(&mut tx, NOW).await;
-            let (hash_key, secret) = (HashKey::new(b"key"), Secret::new("client-secret"));
+            let keys = installation::keys(&mut tx, &db.data_keys).await.unwrap();
+            let secret = Secret::new("client-secret");
             let mut upstream = Vec::new();
             for secret in ["AIza-1", "AIza-2", "AIza-3"] {
                 let (secret, attributes) = (Secret::new(secret), KeyAttributes::default());
                 let inserted =
-                    upstream_keys::insert(&mut tx, &hash_key, &secret, &attributes, false, &act);
+                    upstream_keys::insert(&mut tx, &keys, &secret, &attributes, false, &act);
                 match inserted.await.unwrap() {
                     InsertedKey::New(id) => upstream.push(id),
                     other => panic!("{other:?}"),
@@ -238,7 +240,7 @@ mod tests {
                 secret: &secret,
                 expires_at: None,
             };
-            let client = client_keys::insert(&mut tx, &hash_key, &key, &act).await;
+            let client = client_keys::insert(&mut tx, &keys.hash_key, &key, &act).await;
             let client = client.unwrap().unwrap();
             tx.commit().await.unwrap();
             Self {

@@ -11,19 +11,22 @@ pub mod states;
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use sqlx::{Sqlite, SqliteExecutor, Transaction};
+use sqlx::{Sqlite, SqliteConnection, Transaction};
 
 use crate::clock::Timestamp;
-use crate::pool::clients::client_key::HashKey;
 use crate::pool::health::verdict::Rule;
 use crate::pool::keys::imported_keys::ImportedKey;
 use crate::pool::keys::upstream_key::{
     Billing, KeyAttributes, KeyCondition, KeyState, ProjectId, UpstreamKey, UpstreamKeyId,
 };
 use crate::pool::request_id::RequestId;
+use crate::pool::sealing::StoredPlace;
 use crate::pool::secret::Secret;
 use crate::storage::audit::{self, Act, Action, Subject};
+use crate::storage::data_keys::{DataKeyId, DataKeys};
+use crate::storage::db::Db;
 use crate::storage::error::{Error, Result, Thing};
+use crate::storage::installation::InstallationKeys;
 use crate::storage::json_columns::{JsonTexts, json_array};
 use crate::storage::projects;
 
@@ -48,7 +51,7 @@ pub struct Evidence {
 /// Adds one key as [`imported::insert_all`] does.
 pub async fn insert(
     tx: &mut Transaction<'_, Sqlite>,
-    hash_key: &HashKey,
+    keys: &InstallationKeys,
     secret: &Secret,
     attributes: &KeyAttributes,
     restore: bool,
@@ -58,7 +61,7 @@ pub async fn insert(
         attributes: attributes.clone(),
         ..ImportedKey::new(secret.clone(), 1)
     };
-    let inserted = imported::insert_all(tx, hash_key, &[key], restore, act).await?;
+    let inserted = imported::insert_all(tx, keys, &[key], restore, act).await?;
     let inserted = inserted.into_iter().next();
     inserted.ok_or(Error::Sqlx(sqlx::Error::RowNotFound))
 }
@@ -202,7 +205,19 @@ pub async fn count_keys_sharing_projects(
 
 /// Keys that changed after `revision`, or whose projects did: the keys in use, and the ids of the removed ones.
 pub async fn list_changed(
-    db: impl SqliteExecutor<'_>,
+    db: &Db,
+    revision: i64,
+) -> Result<(Vec<UpstreamKey>, Vec<UpstreamKeyId>)> {
+    // One transaction, so that the data keys are those of the rows.
+    let mut tx = db.readers.begin().await?;
+    let data_keys = db.data_keys.load(&mut tx).await?;
+    list_changed_in(&mut tx, &data_keys, revision).await
+}
+
+/// The same within a transaction.
+pub(in crate::storage) async fn list_changed_in(
+    tx: &mut SqliteConnection,
+    data_keys: &DataKeys,
     revision: i64,
 ) -> Result<(Vec<UpstreamKey>, Vec<UpstreamKeyId>)> {
     let rows = sqlx::query!(
@@ -210,7 +225,7 @@ pub async fn list_changed(
         SELECT
             k.id AS "id!: UpstreamKeyId", k.project_id AS "project_id: ProjectId",
             coalesce(p.name, p.number) AS "project?: String", p.number, p.billing AS "billing: Billing", k.label, k.tags,
-            k.secret, k.enabled AS "enabled: bool", k.priority, k.weight AS "weight: u32",
+            k.secret, k.data_key_id AS "data_key_id: DataKeyId", k.enabled AS "enabled: bool", k.priority, k.weight AS "weight: u32",
             k.state AS "state: KeyState", k.state_rule, k.state_since_ms AS "since: Timestamp", k.state_until_ms AS "until: Timestamp",
             k.next_check_at_ms AS "next_check: Timestamp", k.failed_checks AS "failed_checks: u32",
             k.state_reset_revision, k.last_used_at_ms AS "last_used_at: Timestamp",
@@ -232,10 +247,20 @@ pub async fn list_changed(
         revision,
     );
     let (mut keys, mut removed) = (Vec::new(), Vec::new());
-    for row in rows.fetch_all(db).await? {
+    for row in rows.fetch_all(tx).await? {
         let (Some(secret), None) = (row.secret, row.removed_at_ms) else {
             removed.push(row.id);
             continue;
+        };
+        let place = row.id.0.to_string();
+        let secret = match data_keys.open_text(self::place(&place), row.data_key_id, secret) {
+            Ok(secret) => secret,
+            // The other keys can serve.
+            Err(error) => {
+                tracing::error!(upstream_key.id = row.id.0, "upstream key not used: {error}");
+                removed.push(row.id);
+                continue;
+            }
         };
         keys.push(UpstreamKey {
             id: row.id,
@@ -343,6 +368,15 @@ pub async fn json_ids_in_use(
     match unknown.fetch_optional(&mut **tx).await? {
         Some(id) => Err(missing(id)),
         None => Ok(list),
+    }
+}
+
+/// Where the secret of the key with this id is stored.
+pub fn place(id: &str) -> StoredPlace<'_> {
+    StoredPlace {
+        table: "upstream_keys",
+        column: "secret",
+        row: id,
     }
 }
 

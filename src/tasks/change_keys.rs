@@ -102,11 +102,11 @@ async fn import_chunk(
     known_keys: KnownKeys,
 ) -> Result<()> {
     let mut tx = app.db.begin().await?;
-    let hash_key = installation::hash_key(&mut tx).await?;
+    let installation_keys = installation::keys(&mut tx, &app.db.data_keys).await?;
     let act = Act::begin(&mut tx, &job.actor, clock::now()).await?;
     let (mut new, mut restored, mut known, mut changed) = (0, 0, 0, 0);
     let mut differing = 0;
-    let inserted = imported::insert_all(&mut tx, &hash_key, keys, true, &act).await?;
+    let inserted = imported::insert_all(&mut tx, &installation_keys, keys, true, &act).await?;
     for (key, inserted) in keys.iter().zip(inserted) {
         let attributes = &key.attributes;
         match inserted {

@@ -52,8 +52,9 @@ async fn pass(app: &App, bodies: Vec<CapturedBodies>) -> Result<()> {
         }
     };
     let mut tx = app.db.begin().await?;
+    let data_keys = app.db.data_keys.load(&mut tx).await?;
     for bodies in &kept {
-        request_bodies::insert(&mut tx, bodies).await?;
+        request_bodies::insert(&mut tx, &data_keys, bodies).await?;
     }
     tx.commit().await?;
     Ok(())

@@ -15,6 +15,7 @@ pub mod prune_logs;
 pub mod recheck_keys;
 pub mod record_running;
 pub mod reload;
+pub mod reseal_secrets;
 pub mod send_alerts;
 pub mod sweep;
 pub mod test_keys;

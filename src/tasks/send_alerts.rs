@@ -95,7 +95,7 @@ impl AlertWatch {
             return Ok(());
         }
         let db = &app.db.readers;
-        self.targets = alert_targets::list(db).await?;
+        self.targets = alert_targets::list(&app.db).await?;
         if self.tracker.is_none() {
             self.open = alert_events::list_open(db).await?;
             let open = self.open.iter().map(AlertEvent::key);
@@ -282,7 +282,7 @@ async fn insert_all(app: &App, unsaved: &[UnsavedChange]) -> Result<()> {
 
 /// Sends the messages that are due for a target, until one fails.
 async fn send_due(app: &App, id: AlertTargetId, now: Timestamp) -> Result<()> {
-    let target = alert_targets::find(&app.db.readers, id).await?;
+    let target = alert_targets::find(&app.db, id).await?;
     for due in alert_deliveries::list_due(&app.db.readers, id, now).await? {
         let (mut delivery, url) = (due.delivery, app.config.public_url.as_deref());
         let (message_id, phase) = (&delivery.message_id, delivery.phase);

@@ -72,10 +72,10 @@ impl Clients {
         db.migrate().await.unwrap();
         change_settings(&db, &[("log_retention_days", &RETENTION_DAYS.to_string())]).await;
         let mut tx = db.begin().await.unwrap();
-        let hash_key = installation::hash_key(&mut tx).await.unwrap();
+        let keys = installation::keys(&mut tx, &db.data_keys).await.unwrap();
         let (secret, nothing) = (Secret::new("AIza-secret-1"), KeyAttributes::default());
         let act = act(&mut tx).await;
-        upstream_keys::insert(&mut tx, &hash_key, &secret, &nothing, true, &act)
+        upstream_keys::insert(&mut tx, &keys, &secret, &nothing, true, &act)
             .await
             .unwrap();
         let client = NewClientKey {
@@ -84,7 +84,7 @@ impl Clients {
             secret: &Secret::new("client-secret"),
             expires_at: None,
         };
-        client_keys::insert(&mut tx, &hash_key, &client, &act)
+        client_keys::insert(&mut tx, &keys.hash_key, &client, &act)
             .await
             .unwrap();
         tx.commit().await.unwrap();

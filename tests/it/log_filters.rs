@@ -352,9 +352,7 @@ async fn pool() -> (TestPool, ApiClient) {
 }
 
 async fn record(pool: &TestPool, begin: Timestamp) {
-    let (keys, _) = upstream_keys::list_changed(&pool.app.db.readers, -1)
-        .await
-        .unwrap();
+    let (keys, _) = upstream_keys::list_changed(&pool.app.db, -1).await.unwrap();
     let projects: Vec<_> = keys.iter().map(|key| key.project_id).collect();
     for number in 0..ROWS {
         let row = row(number, begin, &projects);

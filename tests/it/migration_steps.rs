@@ -45,6 +45,9 @@ fn rows_of_new_table(table: &str) -> Option<&'static str> {
             "(1, 'one', 'http://proxy:3128', 'user:word', 1, '[]', '[]', 'broken', 'connect_failed', 'refused', 1796000000000, 1796000002000, 1, 1, 1796000000000, NULL)",
         ),
         "egress_proxy_days" => Some("(1795996800000, 1, 0, 0)"),
+        "master_keys" => Some("('01234567-89abcdef', x'00', 'current', 1796000000000)"),
+        "data_keys" => Some("(1, 'active', NULL, 1, 0, 1796000000000)"),
+        "wrapped_data_keys" => Some("(1, '01234567-89abcdef', x'00')"),
         "old_client_key_secrets" => Some("(zeroblob(32), 1, 'abcd', 1796000000000, NULL)"),
         _ => None,
     }

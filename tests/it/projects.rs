@@ -65,9 +65,8 @@ async fn keys_whose_errors_name_the_same_project_share_it() {
 
         let shared = Some(format!("projects/{PROJECT}"));
         let keys = eventually("the project is known", async || {
-            let (keys, _) = upstream_keys::list_changed(pool.settled().await, -1)
-                .await
-                .unwrap();
+            pool.settled().await;
+            let (keys, _) = upstream_keys::list_changed(&pool.app.db, -1).await.unwrap();
             let learnt = keys.iter().filter(|key| key.project == shared).count();
             (learnt == 2).then_some(keys)
         })

@@ -123,7 +123,7 @@ async fn add_keys(
 ) -> Result<Vec<HistoryKey>> {
     let mut rng = rand::rng();
     let mut tx = db.begin().await?;
-    let hash_key = installation::hash_key(&mut tx).await?;
+    let installation_keys = installation::keys(&mut tx, &db.data_keys).await?;
     // Keys are as old as the first row, because a key's state cannot be older than the key.
     let act = Act::begin(&mut tx, &Actor::demo(), begin).await?;
     for (number, extra) in extra_keys(count).enumerate() {
@@ -141,11 +141,19 @@ async fn add_keys(
             ..KeyAttributes::default()
         };
         let secret = Secret::new(&extra.secret);
-        upstream_keys::insert(&mut tx, &hash_key, &secret, &attributes, false, &act).await?;
+        upstream_keys::insert(
+            &mut tx,
+            &installation_keys,
+            &secret,
+            &attributes,
+            false,
+            &act,
+        )
+        .await?;
     }
     tx.commit().await?;
 
-    let (keys, _) = upstream_keys::list_changed(&db.readers, -1).await?;
+    let (keys, _) = upstream_keys::list_changed(db, -1).await?;
     let mut working = Vec::new();
     let mut tx = db.begin().await?;
     for (number, key) in keys.into_iter().enumerate() {

@@ -164,11 +164,11 @@ async fn add_all(
     mode: Mode,
 ) -> Result<()> {
     let mut tx = db.begin().await?;
-    let hash_key = installation::hash_key(&mut tx).await?;
+    let installation_keys = installation::keys(&mut tx, &db.data_keys).await?;
     let act = Act::begin(&mut tx, &Actor::cli(), clock::now()).await?;
     let progress = bar(keys.len(), "keys");
     for keys in keys.chunks(KEYS_PER_STATEMENT) {
-        let inserted = imported::insert_all(&mut tx, &hash_key, keys, true, &act).await?;
+        let inserted = imported::insert_all(&mut tx, &installation_keys, keys, true, &act).await?;
         for (key, inserted) in keys.iter().zip(inserted) {
             match inserted {
                 InsertedKey::New(_) => report.new += 1,

@@ -60,7 +60,8 @@ pub async fn create(
     };
     let mut tx = app.db.begin().await?;
     let act = Act::without_revision(context.actor(), context.now);
-    let Some(id) = alert_targets::insert(&mut tx, &terms, &act).await? else {
+    let data_keys = app.db.data_keys.load(&mut tx).await?;
+    let Some(id) = alert_targets::insert(&mut tx, &data_keys, &terms, &act).await? else {
         return refuse(InvalidFields::from([("name", InvalidField::NameTaken)]));
     };
     tx.commit().await?;
@@ -140,7 +141,8 @@ pub async fn update(
     };
     let mut tx = app.db.begin().await?;
     let act = Act::without_revision(context.actor(), context.now);
-    if !alert_targets::update(&mut tx, &target, &terms, &act).await? {
+    let data_keys = app.db.data_keys.load(&mut tx).await?;
+    if !alert_targets::update(&mut tx, &data_keys, &target, &terms, &act).await? {
         return refuse(InvalidFields::from([("name", InvalidField::NameTaken)]));
     }
     tx.commit().await?;
@@ -240,7 +242,7 @@ pub async fn delete(
 async fn find(app: &App, id: &str) -> Result<AlertTarget, ErrorPage> {
     let missing = || Error::NotFound(Thing::AlertTarget, id.to_owned());
     let id = id.parse().map(AlertTargetId).map_err(|_| missing())?;
-    Ok(alert_targets::find(&app.db.readers, id).await?)
+    Ok(alert_targets::find(&app.db, id).await?)
 }
 
 fn new_form(

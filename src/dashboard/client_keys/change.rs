@@ -44,9 +44,9 @@ pub async fn create(
     };
     let secret = Secret::generate(&mut rand::rng());
     let mut tx = app.db.begin().await?;
-    let hash_key = installation::hash_key(&mut tx).await?;
+    let keys = installation::keys(&mut tx, &app.db.data_keys).await?;
     let act = Act::begin(&mut tx, &context.actor(), context.now).await?;
-    let created = creation::create(&mut tx, &hash_key, &secret, &terms, &act).await?;
+    let created = creation::create(&mut tx, &keys.hash_key, &secret, &terms, &act).await?;
     let id = created.expect("240 random bits are unique");
     tx.commit().await?;
     let admin_id = context.admin.id.0;

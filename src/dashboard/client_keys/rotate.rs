@@ -99,9 +99,9 @@ pub async fn create(
     let secret = Secret::generate(&mut rand::rng());
     let keep_until = context.now + form.keep_old.duration();
     let mut tx = app.db.begin().await?;
-    let hash_key = installation::hash_key(&mut tx).await?;
+    let keys = installation::keys(&mut tx, &app.db.data_keys).await?;
     let act = Act::begin(&mut tx, &context.actor(), context.now).await?;
-    rotation::rotate(&mut tx, &hash_key, id, &secret, keep_until, &act).await?;
+    rotation::rotate(&mut tx, &keys.hash_key, id, &secret, keep_until, &act).await?;
     tx.commit().await?;
     let (owner, admin_id) = (SecretOwner::ClientKey(id), context.admin.id.0);
     app.one_time_secrets

@@ -24,7 +24,7 @@ pub async fn show(
 ) -> Result<Markup, ErrorPage> {
     let no_bodies = || Error::NotFound(Thing::RequestBodies, id.clone());
     let request_id: RequestId = id.parse().map_err(|_| no_bodies())?;
-    let bodies = request_bodies::find(&app.db.readers, request_id).await?;
+    let bodies = request_bodies::find(&app.db, request_id).await?;
     let bodies = bodies.ok_or_else(no_bodies)?;
     // Before they are shown: a view that cannot be recorded is refused.
     request_bodies::record_view(&app.db, &context.actor(), context.now, request_id).await?;

@@ -59,5 +59,6 @@ labels! {
         ApiToken = "API token", "API 權杖";
         AlertTarget = "alert target", "警示接收端";
         EgressProxy = "egress proxy", "對外代理";
+        MasterKey = "master key", "主金鑰";
     }
 }

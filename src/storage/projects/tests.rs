@@ -9,6 +9,7 @@ use crate::pool::keys::upstream_key::KeyAttributes;
 use crate::pool::request_id::RequestId;
 use crate::pool::secret::Secret;
 use crate::storage::audit::tests::{act, describe_changes};
+use crate::storage::data_keys::{DataKeyStore, DataKeys};
 use crate::storage::db::Db;
 use crate::storage::upstream_keys::{self, Evidence};
 use crate::storage::{cooldowns, installation};
@@ -18,12 +19,14 @@ const NOW: Timestamp = Timestamp::from_millis(1_000);
 /// A transaction with `count` keys, each in a project of its own with the same id.
 async fn with_keys(pool: SqlitePool, count: usize) -> Transaction<'static, Sqlite> {
     let mut tx = Db::from_pool(pool).begin().await.unwrap();
-    let hash_key = installation::hash_key(&mut tx).await.unwrap();
+    let keys = installation::keys(&mut tx, &DataKeyStore::default())
+        .await
+        .unwrap();
     let act = act(&mut tx, NOW).await;
     for number in 1..=count {
         let secret = Secret::new(&format!("secret-of-key-{number}"));
         let nothing = KeyAttributes::default();
-        upstream_keys::insert(&mut tx, &hash_key, &secret, &nothing, false, &act)
+        upstream_keys::insert(&mut tx, &keys, &secret, &nothing, false, &act)
             .await
             .unwrap();
     }
@@ -89,7 +92,7 @@ async fn a_project_number_is_stored_once(pool: SqlitePool) {
     assert!(!recorded_number(&mut tx, 1, "projects/7").await);
 
     assert_eq!(revision::current(&mut *tx).await.unwrap(), known);
-    let (keys, _) = upstream_keys::list_changed(&mut *tx, known - 1)
+    let (keys, _) = upstream_keys::list_changed_in(&mut tx, &DataKeys::default(), known - 1)
         .await
         .unwrap();
     assert_eq!(keys[0].project_number.as_deref(), Some("projects/7"));
@@ -117,7 +120,9 @@ async fn two_projects_with_one_number_are_merged_with_all_their_cooldowns(pool: 
     assert!(recorded_number(&mut tx, 1, "projects/7").await);
 
     assert_eq!(shown(&mut tx).await, some(&["team"; 3]));
-    let (keys, _) = upstream_keys::list_changed(&mut *tx, known).await.unwrap();
+    let (keys, _) = upstream_keys::list_changed_in(&mut tx, &DataKeys::default(), known)
+        .await
+        .unwrap();
     for key in &keys {
         assert_eq!(key.project_id, ProjectId(3));
         assert_eq!(key.project_number.as_deref(), Some("projects/7"));

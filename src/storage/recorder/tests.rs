@@ -23,6 +23,7 @@ use crate::pool::secret::Secret;
 use crate::storage::audit::tests::act;
 use crate::storage::client_keys::NewClientKey;
 use crate::storage::consistency::find_inconsistencies;
+use crate::storage::data_keys::DataKeyStore;
 use crate::storage::db::tests::open_migrated;
 use crate::storage::duration_sketch::DurationSketch;
 use crate::storage::recorder::interrupted::interrupt_running;
@@ -53,12 +54,14 @@ pub async fn write(db: &Db, rows: Vec<NewRequestLog>) {
 pub async fn add_keys(db: &Db) {
     let now = Timestamp::from_millis(0);
     let mut tx = db.begin().await.unwrap();
-    let hash_key = installation::hash_key(&mut tx).await.unwrap();
+    let keys = installation::keys(&mut tx, &DataKeyStore::default())
+        .await
+        .unwrap();
     let act = act(&mut tx, now).await;
     for text in ["first-secret", "second-secret"] {
         let secret = Secret::new(text);
         let nothing = KeyAttributes::default();
-        upstream_keys::insert(&mut tx, &hash_key, &secret, &nothing, true, &act)
+        upstream_keys::insert(&mut tx, &keys, &secret, &nothing, true, &act)
             .await
             .unwrap();
     }
@@ -68,7 +71,7 @@ pub async fn add_keys(db: &Db) {
         secret: &Secret::new("client-secret"),
         expires_at: None,
     };
-    client_keys::insert(&mut tx, &hash_key, &key, &act)
+    client_keys::insert(&mut tx, &keys.hash_key, &key, &act)
         .await
         .unwrap();
     tx.commit().await.unwrap();

@@ -3,7 +3,6 @@
 use serde::Serialize;
 use serde_json::json;
 use sha2::{Digest, Sha256};
-use sqlx::SqlitePool;
 use strum::{EnumString, IntoStaticStr, VariantArray};
 
 use crate::clock::Timestamp;
@@ -43,7 +42,7 @@ impl ExportFormat {
 /// An export of all rows of a filter, newest first. Rows that are inserted after its begin are not in it.
 #[derive(Debug)]
 pub struct LogExport {
-    db: SqlitePool,
+    db: Db,
     filter: LogFilter,
     format: ExportFormat,
     /// Whether JSON Lines have the kept bodies.
@@ -65,7 +64,7 @@ pub struct ExportSummary {
 }
 
 impl LogExport {
-    pub fn new(db: SqlitePool, filter: LogFilter, format: ExportFormat) -> Self {
+    pub fn new(db: Db, filter: LogFilter, format: ExportFormat) -> Self {
         Self {
             db,
             filter,
@@ -102,7 +101,7 @@ impl LogExport {
         } else {
             PAGE_SIZE
         };
-        let page = search(&self.db, &self.filter, position, size, None).await?;
+        let page = search(&self.db.readers, &self.filter, position, size, None).await?;
         self.position = page.next.map(LogPosition::OlderThan);
         if page.rows.is_empty() {
             return Ok(None);
@@ -148,7 +147,7 @@ struct RowWithBodies {
 }
 
 impl RowWithBodies {
-    async fn read(db: &SqlitePool, row: RequestLog) -> Result<Self> {
+    async fn read(db: &Db, row: RequestLog) -> Result<Self> {
         let kept = request_bodies::find(db, row.id).await?;
         let text = |body: &KeptBody| {
             // A text that cannot be decompressed is not there either.
@@ -221,7 +220,7 @@ mod tests {
     use crate::storage::request_logs::tests::row;
 
     async fn exported(db: &Db, filter: &LogFilter, format: ExportFormat) -> (String, LogExport) {
-        let mut export = LogExport::new(db.readers.clone(), filter.clone(), format);
+        let mut export = LogExport::new(db.clone(), filter.clone(), format);
         let mut all = Vec::new();
         while let Some(part) = export.next_part().await.unwrap() {
             assert_eq!(part.last(), Some(&b'\n'));
@@ -285,7 +284,7 @@ mod tests {
         add_keys(&db).await;
         write(&db, (0..700).map(row).collect()).await;
         let any = LogFilter::default();
-        let mut export = LogExport::new(db.readers.clone(), any, ExportFormat::Jsonl);
+        let mut export = LogExport::new(db.clone(), any, ExportFormat::Jsonl);
 
         export.next_part().await.unwrap().unwrap();
         write(&db, (700..800).map(row).collect()).await;

@@ -7,12 +7,15 @@ use sqlx::{Sqlite, Transaction};
 use crate::pool::keys::upstream_key::UpstreamKeyId;
 use crate::pool::secret::Secret;
 use crate::storage::audit::Act;
+use crate::storage::data_keys::{DataKeyId, DataKeys};
 use crate::storage::error::Result;
 use crate::storage::json_columns::json_array;
+use crate::storage::upstream_keys::place as place_of;
 
 /// The secrets of those of the keys that are in use. Records in the audit of each that it was exported.
 pub async fn export_secrets(
     tx: &mut Transaction<'_, Sqlite>,
+    data_keys: &DataKeys,
     ids: &[UpstreamKeyId],
     act: &Act,
 ) -> Result<HashMap<UpstreamKeyId, Secret>> {
@@ -34,12 +37,17 @@ pub async fn export_secrets(
     inserted.execute(&mut **tx).await?;
     let rows = sqlx::query!(
         r#"
-        SELECT id AS "id!: UpstreamKeyId", secret AS "secret!"
+        SELECT id AS "id!: UpstreamKeyId", secret AS "secret!", data_key_id AS "data_key_id: DataKeyId"
         FROM upstream_keys
         WHERE id IN (SELECT value FROM json_each(?1)) AND removed_at_ms IS NULL
         "#,
         list,
     );
-    let rows = rows.fetch_all(&mut **tx).await?.into_iter();
-    Ok(rows.map(|row| (row.id, Secret::new(&row.secret))).collect())
+    let mut secrets = HashMap::new();
+    for row in rows.fetch_all(&mut **tx).await? {
+        let place = row.id.0.to_string();
+        let secret = data_keys.open_text(place_of(&place), row.data_key_id, row.secret)?;
+        secrets.insert(row.id, Secret::new(&secret));
+    }
+    Ok(secrets)
 }

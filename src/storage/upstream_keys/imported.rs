@@ -10,10 +10,12 @@ use crate::pool::clients::client_key::HashKey;
 use crate::pool::keys::imported_keys::ImportedKey;
 use crate::pool::keys::upstream_key::{ProjectId, UpstreamKeyId, default_label};
 use crate::storage::audit::{self, Act, Action, CreatedSubject, Subject};
+use crate::storage::data_keys::DataKeys;
 use crate::storage::error::{Error, Result};
+use crate::storage::installation::InstallationKeys;
 use crate::storage::json_columns::json_array;
 use crate::storage::projects;
-use crate::storage::upstream_keys::{InsertedKey, reset_states, states, update};
+use crate::storage::upstream_keys::{InsertedKey, place, reset_states, states, update};
 
 /// A key of the database with the fingerprint of an added one.
 struct KnownKey {
@@ -25,6 +27,7 @@ struct KnownKey {
 /// A key to insert, as `json_each` reads it.
 #[derive(Serialize)]
 struct NewRow<'a> {
+    id: i64,
     project_id: ProjectId,
     label: &'a str,
     secret: &'a str,
@@ -35,17 +38,27 @@ struct NewRow<'a> {
     tags: &'a [String],
 }
 
+/// What the row of a key to insert refers to.
+struct NewTexts {
+    id: i64,
+    label: String,
+    /// As it is stored.
+    secret: String,
+    last4: String,
+}
+
 /// Adds keys, and returns the result of each, in their order: a key without a project gets a new one, a key without a
 /// label one made of its last characters, and a key that the text marks as disabled is added disabled.
 ///
 /// A removed key is restored if `restore` is set; otherwise it counts as existing and stays removed.
 pub async fn insert_all(
     tx: &mut Transaction<'_, Sqlite>,
-    hash_key: &HashKey,
+    installation: &InstallationKeys,
     keys: &[ImportedKey],
     restore: bool,
     act: &Act,
 ) -> Result<Vec<InsertedKey>> {
+    let (hash_key, data_keys) = (&installation.hash_key, &installation.data_keys);
     let fingerprints: Vec<String> = keys.iter().map(|key| fingerprint(hash_key, key)).collect();
     let known = find_known(tx, &fingerprints).await?;
     let is_new = |fingerprint: &String| !known.contains_key(fingerprint);
@@ -56,7 +69,7 @@ pub async fn insert_all(
         .filter(|(_, fingerprint)| is_new(fingerprint) && seen.insert(fingerprint.as_str()))
         .map(|(key, fingerprint)| (key, fingerprint.as_str()))
         .collect();
-    let ids = insert_new(tx, &new, act).await?;
+    let ids = insert_new(tx, data_keys, &new, act).await?;
 
     let mut inserted = Vec::with_capacity(keys.len());
     let mut disabled = Vec::new();
@@ -65,7 +78,7 @@ pub async fn insert_all(
         let is_first = reported.insert(fingerprint);
         let result = match known.get(fingerprint) {
             Some(known) if is_first && known.removed && restore => {
-                restore_key(tx, key, known, act).await?
+                restore_key(tx, data_keys, key, known, act).await?
             }
             Some(known) => InsertedKey::Existing(known.id),
             None if is_first => InsertedKey::New(ids[fingerprint]),
@@ -127,44 +140,54 @@ async fn find_known(
 /// Inserts keys that the database does not have, and returns their ids by fingerprint.
 async fn insert_new(
     tx: &mut Transaction<'_, Sqlite>,
+    data_keys: &DataKeys,
     keys: &[(&ImportedKey, &str)],
     act: &Act,
 ) -> Result<HashMap<String, UpstreamKeyId>> {
     let projects = find_projects(tx, keys, act).await?;
-    let texts: Vec<(String, String)> = keys
+    // Chosen here, because an encrypted secret is bound to the id of its row.
+    let last_id =
+        sqlx::query_scalar!(r#"SELECT coalesce(max(id), 0) AS "id!: i64" FROM upstream_keys"#);
+    let first_id = last_id.fetch_one(&mut **tx).await? + 1;
+    let texts: Vec<NewTexts> = keys
         .iter()
-        .map(|(key, _)| {
+        .zip(first_id..)
+        .map(|((key, _), id)| {
             let label = key.attributes.label.clone();
-            let label = label.unwrap_or_else(|| default_label(&key.secret));
-            (label, key.secret.last4())
+            NewTexts {
+                id,
+                label: label.unwrap_or_else(|| default_label(&key.secret)),
+                secret: data_keys.seal_text(place(&id.to_string()), key.secret.expose()),
+                last4: key.secret.last4(),
+            }
         })
         .collect();
     let rows: Vec<NewRow<'_>> = keys
         .iter()
         .zip(&texts)
         .zip(projects)
-        .map(
-            |(((key, fingerprint), (label, last4)), project_id)| NewRow {
-                project_id,
-                label,
-                secret: key.secret.expose(),
-                last4,
-                fingerprint,
-                priority: key.attributes.priority.unwrap_or(0),
-                weight: key.attributes.weight.unwrap_or(1),
-                tags: key.attributes.tags.as_deref().unwrap_or_default(),
-            },
-        )
+        .map(|(((key, fingerprint), texts), project_id)| NewRow {
+            id: texts.id,
+            project_id,
+            label: &texts.label,
+            secret: &texts.secret,
+            last4: &texts.last4,
+            fingerprint,
+            priority: key.attributes.priority.unwrap_or(0),
+            weight: key.attributes.weight.unwrap_or(1),
+            tags: key.attributes.tags.as_deref().unwrap_or_default(),
+        })
         .collect();
     let json_rows = json_array(&rows);
+    let data_key_id = data_keys.active();
     let inserted = sqlx::query!(
         r#"
         INSERT INTO upstream_keys (
-            project_id, label, secret, last4, fingerprint, priority, weight, tags, state_since_ms, created_at_ms,
-            revision
+            id, project_id, label, secret, data_key_id, last4, fingerprint, priority, weight, tags, state_since_ms,
+            created_at_ms, revision
         )
         SELECT
-            value ->> 'project_id', value ->> 'label', value ->> 'secret', value ->> 'last4',
+            value ->> 'id', value ->> 'project_id', value ->> 'label', value ->> 'secret', ?4, value ->> 'last4',
             unhex(value ->> 'fingerprint'), value ->> 'priority', value ->> 'weight', value -> 'tags', ?2, ?2, ?3
         FROM json_each(?1)
         ORDER BY key
@@ -173,6 +196,7 @@ async fn insert_new(
         json_rows,
         act.now,
         act.revision,
+        data_key_id,
     );
     let inserted = inserted.fetch_all(&mut **tx).await?;
     let ids: HashMap<_, _> = inserted
@@ -233,19 +257,22 @@ async fn find_projects(
 
 async fn restore_key(
     tx: &mut Transaction<'_, Sqlite>,
+    data_keys: &DataKeys,
     key: &ImportedKey,
     known: &KnownKey,
     act: &Act,
 ) -> Result<InsertedKey> {
-    let text = key.secret.expose();
+    let text = data_keys.seal_text(place(&known.id.0.to_string()), key.secret.expose());
+    let data_key_id = data_keys.active();
     let restored = sqlx::query!(
         "
         UPDATE upstream_keys
-        SET secret = ?2, enabled = 1, removed_at_ms = NULL, revision = ?3
+        SET secret = ?2, data_key_id = ?3, enabled = 1, removed_at_ms = NULL, revision = ?4
         WHERE id = ?1
         ",
         known.id,
         text,
+        data_key_id,
         act.revision,
     );
     restored.execute(&mut **tx).await?;
@@ -287,7 +314,10 @@ mod tests {
     #[sqlx::test]
     async fn keys_are_added_together_as_they_would_be_one_by_one(pool: SqlitePool) {
         let db = Db::from_pool(pool);
-        let hash_key = HashKey::new(b"key");
+        let installation = InstallationKeys {
+            hash_key: HashKey::new(b"key"),
+            data_keys: DataKeys::default(),
+        };
         let keys = [
             key("AIza-one-1111", Some("team"), false),
             key("AIza-two-2222", None, true),
@@ -298,7 +328,7 @@ mod tests {
 
         let mut tx = db.begin().await.unwrap();
         let act = Act::begin(&mut tx, &Actor::cli(), NOW).await.unwrap();
-        let inserted = insert_all(&mut tx, &hash_key, &keys, true, &act).await;
+        let inserted = insert_all(&mut tx, &installation, &keys, true, &act).await;
         tx.commit().await.unwrap();
 
         let inserted = inserted.unwrap();
@@ -361,11 +391,14 @@ mod tests {
     #[sqlx::test]
     async fn a_removed_key_is_restored_with_the_new_attributes(pool: SqlitePool) {
         let db = Db::from_pool(pool);
-        let hash_key = HashKey::new(b"key");
+        let installation = InstallationKeys {
+            hash_key: HashKey::new(b"key"),
+            data_keys: DataKeys::default(),
+        };
         let mut tx = db.begin().await.unwrap();
         let act = Act::begin(&mut tx, &Actor::cli(), NOW).await.unwrap();
         let first = [key("AIza-one-1111", None, false)];
-        let first = insert_all(&mut tx, &hash_key, &first, true, &act)
+        let first = insert_all(&mut tx, &installation, &first, true, &act)
             .await
             .unwrap();
         let InsertedKey::New(id) = first[0] else {
@@ -374,8 +407,8 @@ mod tests {
         removal::delete(&mut tx, &[id], &act).await.unwrap();
         let again = [key("AIza-one-1111", Some("team"), true)];
 
-        let kept = insert_all(&mut tx, &hash_key, &again, false, &act).await;
-        let restored = insert_all(&mut tx, &hash_key, &again, true, &act).await;
+        let kept = insert_all(&mut tx, &installation, &again, false, &act).await;
+        let restored = insert_all(&mut tx, &installation, &again, true, &act).await;
 
         assert_eq!(kept.unwrap(), [InsertedKey::Existing(id)]);
         assert_eq!(restored.unwrap(), [InsertedKey::Restored(id)]);

@@ -231,8 +231,12 @@ pub async fn list_removed_by(
 /// Wipes the secrets of keys removed before `time`.
 pub async fn wipe_removed(db: impl SqliteExecutor<'_>, time: Timestamp) -> Result<()> {
     let updated = sqlx::query!(
-        "UPDATE upstream_keys SET secret = NULL WHERE removed_at_ms < ?1 AND secret IS NOT NULL",
-        time
+        "
+        UPDATE upstream_keys
+        SET secret = NULL, data_key_id = NULL
+        WHERE removed_at_ms < ?1 AND secret IS NOT NULL
+        ",
+        time,
     );
     updated.execute(db).await?;
     Ok(())

@@ -342,6 +342,7 @@ mod tests {
     use crate::pool::keys::upstream_key::KeyAttributes;
     use crate::pool::secret::Secret;
     use crate::storage::audit::tests::act;
+    use crate::storage::data_keys::DataKeyStore;
     use crate::storage::db::Db;
     use crate::storage::{installation, upstream_keys};
 
@@ -349,10 +350,12 @@ mod tests {
 
     async fn add(db: &Db, secret: &str, attributes: KeyAttributes) {
         let mut tx = db.begin().await.unwrap();
-        let hash_key = installation::hash_key(&mut tx).await.unwrap();
+        let keys = installation::keys(&mut tx, &DataKeyStore::default())
+            .await
+            .unwrap();
         let act = act(&mut tx, DAY).await;
         let secret = Secret::new(secret);
-        upstream_keys::insert(&mut tx, &hash_key, &secret, &attributes, false, &act)
+        upstream_keys::insert(&mut tx, &keys, &secret, &attributes, false, &act)
             .await
             .unwrap();
         tx.commit().await.unwrap();

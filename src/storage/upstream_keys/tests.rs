@@ -4,7 +4,7 @@ use sqlx::SqlitePool;
 
 use super::*;
 use crate::storage::audit::tests::{act, describe_changes};
-use crate::storage::db::Db;
+use crate::storage::data_keys::DataKeyStore;
 use crate::storage::installation;
 use crate::storage::upstream_keys::listed::{ListedUpstreamKey, list};
 use crate::storage::upstream_keys::removal::{
@@ -19,11 +19,13 @@ const NOW: Timestamp = Timestamp::from_millis(1_000);
 const LATER: Timestamp = Timestamp::from_millis(5_000);
 
 async fn add(tx: &mut Transaction<'_, Sqlite>, secret: &str, restore: bool) -> InsertedKey {
-    let hash_key = installation::hash_key(tx).await.unwrap();
+    let keys = installation::keys(tx, &DataKeyStore::default())
+        .await
+        .unwrap();
     let secret = Secret::new(secret);
     let nothing = KeyAttributes::default();
     let act = act(tx, NOW).await;
-    insert(tx, &hash_key, &secret, &nothing, restore, &act)
+    insert(tx, &keys, &secret, &nothing, restore, &act)
         .await
         .unwrap()
 }
@@ -68,7 +70,9 @@ async fn a_removed_key_is_restored_only_if_the_caller_requests_it(pool: SqlitePo
         InsertedKey::Restored(id)
     );
 
-    let (keys, removed) = list_changed(&mut *tx, 0).await.unwrap();
+    let (keys, removed) = list_changed_in(&mut tx, &DataKeys::default(), 0)
+        .await
+        .unwrap();
     assert_eq!(keys[0].secret.expose(), "secret-1234");
     assert!(removed.is_empty());
 }
@@ -85,7 +89,9 @@ async fn only_keys_changed_after_a_revision_are_listed(pool: SqlitePool) {
         .unwrap();
     delete(&mut tx, &[UpstreamKeyId(2)], &last).await.unwrap();
 
-    let (keys, removed) = list_changed(&mut *tx, last.revision - 1).await.unwrap();
+    let (keys, removed) = list_changed_in(&mut tx, &DataKeys::default(), last.revision - 1)
+        .await
+        .unwrap();
 
     let keys: Vec<_> = keys.iter().map(|key| (key.id, key.enabled)).collect();
     assert_eq!(keys, [(UpstreamKeyId(1), false)]);
@@ -173,7 +179,9 @@ async fn an_admin_clears_a_state_and_an_older_verdict_does_not_set_it_again(pool
 #[sqlx::test]
 async fn attributes_of_a_key_are_stored_and_equal_ones_are_no_change(pool: SqlitePool) {
     let mut tx = Db::from_pool(pool).begin().await.unwrap();
-    let hash_key = installation::hash_key(&mut tx).await.unwrap();
+    let installation_keys = installation::keys(&mut tx, &DataKeyStore::default())
+        .await
+        .unwrap();
     let said = KeyAttributes {
         label: Some("first".to_owned()),
         project: Some("7".to_owned()),
@@ -185,14 +193,16 @@ async fn attributes_of_a_key_are_stored_and_equal_ones_are_no_change(pool: Sqlit
     let secrets = ["secret-0001", "secret-0002"].map(Secret::new);
     let first = act(&mut tx, NOW).await;
     for secret in &secrets {
-        insert(&mut tx, &hash_key, secret, &said, true, &first)
+        insert(&mut tx, &installation_keys, secret, &said, true, &first)
             .await
             .unwrap();
     }
     let id = UpstreamKeyId(1);
     let second = act(&mut tx, NOW).await;
     assert!(!update(&mut tx, id, &said, &second).await.unwrap());
-    let changed = list_changed(&mut *tx, first.revision).await.unwrap();
+    let changed = list_changed_in(&mut tx, &DataKeys::default(), first.revision)
+        .await
+        .unwrap();
     assert!(changed.0.is_empty());
 
     let news = KeyAttributes {
@@ -202,7 +212,9 @@ async fn attributes_of_a_key_are_stored_and_equal_ones_are_no_change(pool: Sqlit
     };
     assert!(update(&mut tx, id, &news, &second).await.unwrap());
 
-    let (keys, _) = list_changed(&mut *tx, first.revision).await.unwrap();
+    let (keys, _) = list_changed_in(&mut tx, &DataKeys::default(), first.revision)
+        .await
+        .unwrap();
     let first = &keys[0];
     assert_eq!(
         (first.label.as_str(), first.priority, first.weight),
@@ -217,9 +229,16 @@ async fn attributes_of_a_key_are_stored_and_equal_ones_are_no_change(pool: Sqlit
     delete(&mut tx, &[id], &second).await.unwrap();
     assert!(update(&mut tx, id, &said, &second).await.is_err());
     let nothing = KeyAttributes::default();
-    insert(&mut tx, &hash_key, &secrets[0], &nothing, true, &second)
-        .await
-        .unwrap();
+    insert(
+        &mut tx,
+        &installation_keys,
+        &secrets[0],
+        &nothing,
+        true,
+        &second,
+    )
+    .await
+    .unwrap();
     assert_eq!(list(&mut *tx, NOW).await.unwrap()[0].label, "first");
 }
 
@@ -282,9 +301,11 @@ async fn a_removed_key_can_be_restored_until_its_secret_is_wiped(pool: SqlitePoo
         let removed = list_removed_by(&mut tx, actor, acts).await.unwrap();
         assert_eq!(removed, expected);
     }
-    let hash_key = installation::hash_key(&mut tx).await.unwrap();
+    let keys = installation::keys(&mut tx, &DataKeyStore::default())
+        .await
+        .unwrap();
     let secrets = ["secret-0003", "secret-0009", "secret-0002"].map(Secret::new);
-    let known = find_secret_statuses(&mut *tx, &hash_key, secrets.iter())
+    let known = find_secret_statuses(&mut *tx, &keys.hash_key, secrets.iter())
         .await
         .unwrap();
     let expected = [
@@ -304,7 +325,9 @@ async fn a_removed_key_can_be_restored_until_its_secret_is_wiped(pool: SqlitePoo
     assert_eq!(restored, expected);
     let json_ids_in_use = list_ids(&mut tx, None).await.unwrap();
     assert_eq!(json_ids_in_use, [UpstreamKeyId(2), UpstreamKeyId(3)]);
-    let (heard, _) = list_changed(&mut *tx, late.revision).await.unwrap();
+    let (heard, _) = list_changed_in(&mut tx, &DataKeys::default(), late.revision)
+        .await
+        .unwrap();
     assert_eq!(heard[0].secret.expose(), "secret-0002");
     let record_change = describe_changes(&mut tx).await.pop().unwrap();
     assert!(

@@ -21,6 +21,7 @@ use gemini_pool::storage::alert_targets::{
     self, AlertLanguage, AlertTargetId, AlertTargetKind, AlertTargetTerms,
 };
 use gemini_pool::storage::audit::{Act, Actor};
+use gemini_pool::storage::data_keys::DataKeys;
 use gemini_pool::storage::db::Db;
 use gemini_pool::storage::error::Error;
 use gemini_pool::storage::paging::PagePosition;
@@ -77,7 +78,10 @@ impl Fixture {
     async fn add(&self, terms: AlertTargetTerms) -> AlertTargetId {
         let mut tx = self.app.db.begin().await.unwrap();
         let act = Act::without_revision(Actor::cli(), self.now);
-        let id = alert_targets::insert(&mut tx, &terms, &act).await.unwrap();
+        let keys = DataKeys::default();
+        let id = alert_targets::insert(&mut tx, &keys, &terms, &act)
+            .await
+            .unwrap();
         tx.commit().await.unwrap();
         id.unwrap()
     }
@@ -373,9 +377,7 @@ async fn a_receiver_that_is_gone_is_disabled() {
     fixture.pass(3).await;
 
     assert_eq!(receiver.count(), 1);
-    let target = alert_targets::find(&fixture.app.db.readers, id)
-        .await
-        .unwrap();
+    let target = alert_targets::find(&fixture.app.db, id).await.unwrap();
     assert!(!target.enabled);
     let messages = fixture.messages().await;
     assert_eq!(messages.len(), 1);

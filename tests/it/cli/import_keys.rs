@@ -48,7 +48,7 @@ fn run(folder: &Path, arguments: &[&str], input: &[u8]) -> Output {
 
 async fn stored(folder: &Path) -> Vec<(String, bool)> {
     let db = database(folder).await;
-    let (keys, _) = upstream_keys::list_changed(&db.readers, -1).await.unwrap();
+    let (keys, _) = upstream_keys::list_changed(&db, -1).await.unwrap();
     db.close().await;
     keys.iter()
         .map(|key| (key.secret.expose().to_owned(), key.enabled))

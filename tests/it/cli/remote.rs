@@ -247,7 +247,7 @@ async fn a_server_backs_itself_up_and_sends_the_copy() {
         "{made}"
     );
     let copy = gemini_pool::storage::db::Db::open(&format!("sqlite://{to}")).await;
-    let keys = gemini_pool::storage::upstream_keys::list_changed(&copy.unwrap().readers, -1).await;
+    let keys = gemini_pool::storage::upstream_keys::list_changed(&copy.unwrap(), -1).await;
     assert_eq!(keys.unwrap().0.len(), 1);
     let again = run_remotely(&api, pool.folder.path(), &["backup", to]);
     assert_eq!(again.status.code(), Some(1), "{again:?}");

@@ -24,10 +24,7 @@ async fn the_secrets_of_a_target_are_shown_once_and_never_again() {
     assert_eq!(created.status(), 303);
     assert_eq!(created.headers()["location"], "/alerts/targets/1/created");
     let page = admin.get_page("/alerts/targets/1/created").await;
-    let target = alert_targets::list(&pool.app.db.readers)
-        .await
-        .unwrap()
-        .remove(0);
+    let target = alert_targets::list(&pool.app.db).await.unwrap().remove(0);
     let secret = target.terms.secret.expose();
     assert!(
         secret.starts_with("whsec_") && page.contains(secret),
@@ -89,7 +86,7 @@ async fn a_form_is_checked_and_blank_secrets_are_kept_for_the_same_server_only()
     let created = admin.submit("/alerts/targets", &mail("", "")).await;
     assert_eq!(created.headers()["location"], "/alerts");
     let target = async || {
-        let targets = alert_targets::list(&pool.app.db.readers).await;
+        let targets = alert_targets::list(&pool.app.db).await;
         targets.unwrap().remove(0)
     };
     let first = target().await.terms;

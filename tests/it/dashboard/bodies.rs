@@ -28,9 +28,7 @@ async fn pool(behaviour: Behaviour, mode: &str) -> TestPool {
 async fn kept(pool: &TestPool, id: &str) -> Option<RequestBodies> {
     pool.app.body_log.settle().await;
     let id: RequestId = id.parse().unwrap();
-    request_bodies::find(&pool.app.db.readers, id)
-        .await
-        .unwrap()
+    request_bodies::find(&pool.app.db, id).await.unwrap()
 }
 
 async fn kept_ids(pool: &TestPool) -> Vec<i64> {

@@ -24,6 +24,7 @@ use gemini_pool::storage::api_tokens;
 use gemini_pool::storage::audit::{Act, Actor};
 use gemini_pool::storage::backup::BackupProgress;
 use gemini_pool::storage::backups::{self, BackupKind};
+use gemini_pool::storage::data_keys::DataKeys;
 use gemini_pool::storage::egress_proxies::{self, EgressProxyTerms};
 use gemini_pool::storage::upstream_keys::Evidence;
 
@@ -168,7 +169,9 @@ async fn insert_alerts(tx: &mut Transaction<'_, Sqlite>, act: &Act) {
         zone: "Asia/Taipei".to_owned(),
         language: AlertLanguage::English,
     };
-    let id = alert_targets::insert(tx, &terms, act).await.unwrap();
+    let id = alert_targets::insert(tx, &DataKeys::default(), &terms, act)
+        .await
+        .unwrap();
     let target = AlertTarget {
         id: id.unwrap(),
         enabled: true,

@@ -9,7 +9,6 @@ use gemini_pool::demo::fake_gemini::replay::ReplayedResponse;
 use gemini_pool::pool::outcome::Outcome;
 use gemini_pool::tasks::sweep;
 
-use crate::support::process::command;
 use crate::support::requests::{ClientResponse, GENERATE_BODY, TestRequest};
 use crate::support::{CLIENT_KEY, TestPool};
 
@@ -254,23 +253,6 @@ async fn a_bearer_token_lists_models_as_openai_does() {
 
     assert_eq!(openai.json()["object"], "list");
     assert!(native.json()["models"].is_array());
-}
-
-#[tokio::test]
-async fn a_master_key_that_could_not_be_used_refuses_to_start() {
-    let folder = tempfile::tempdir().unwrap();
-    for name in ["MASTER_KEY", "MASTER_KEY_FILE"] {
-        let ended = command(folder.path())
-            .arg("serve")
-            .env(name, "0123456789abcdef0123456789abcdef")
-            .output()
-            .unwrap();
-
-        let reply = String::from_utf8(ended.stderr).unwrap();
-        assert!(!ended.status.success());
-        assert!(reply.contains("MASTER_KEY"), "{reply}");
-        assert!(!folder.path().join("pool.db").exists());
-    }
 }
 
 async fn pool() -> TestPool {

@@ -121,12 +121,12 @@ async fn hourly_restarts_lose_no_important_state() {
 /// The same keys as rows: the database gives each a project, and both ids equal the key's number.
 async fn add_keys(db: &Db) {
     let mut tx = db.begin().await.unwrap();
-    let hash_key = installation::hash_key(&mut tx).await.unwrap();
+    let keys = installation::keys(&mut tx, &db.data_keys).await.unwrap();
     let act = Act::begin(&mut tx, &Actor::cli(), start()).await.unwrap();
     for number in 1..=i64::try_from(PROJECTS).unwrap() {
         let secret = key(number).secret;
         let attributes = KeyAttributes::default();
-        upstream_keys::insert(&mut tx, &hash_key, &secret, &attributes, true, &act)
+        upstream_keys::insert(&mut tx, &keys, &secret, &attributes, true, &act)
             .await
             .unwrap();
     }

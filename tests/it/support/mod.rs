@@ -341,9 +341,11 @@ impl TestPool {
             expires_at: None,
         };
         let mut tx = self.app.db.begin().await.unwrap();
-        let hash_key = installation::hash_key(&mut tx).await.unwrap();
+        let keys = installation::keys(&mut tx, &self.app.db.data_keys)
+            .await
+            .unwrap();
         let act = act(&mut tx).await;
-        let added = client_keys::insert(&mut tx, &hash_key, &key, &act).await;
+        let added = client_keys::insert(&mut tx, &keys.hash_key, &key, &act).await;
         added.unwrap().expect("the key is new");
         tx.commit().await.unwrap();
         self.app.reload(now).await.unwrap();
@@ -353,10 +355,12 @@ impl TestPool {
     pub async fn add_upstream_key(&self, secret: &str) {
         let (secret, now) = (Secret::new(secret), clock::now());
         let mut tx = self.app.db.begin().await.unwrap();
-        let hash_key = installation::hash_key(&mut tx).await.unwrap();
+        let keys = installation::keys(&mut tx, &self.app.db.data_keys)
+            .await
+            .unwrap();
         let act = act(&mut tx).await;
         let nothing = KeyAttributes::default();
-        upstream_keys::insert(&mut tx, &hash_key, &secret, &nothing, true, &act)
+        upstream_keys::insert(&mut tx, &keys, &secret, &nothing, true, &act)
             .await
             .unwrap();
         tx.commit().await.unwrap();
