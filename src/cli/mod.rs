@@ -21,6 +21,7 @@ pub mod log_filter;
 pub mod log_output;
 pub mod log_source;
 pub mod logs;
+pub mod master_key;
 pub mod migrate;
 pub mod migration_progress;
 pub mod open_files;
@@ -92,6 +93,9 @@ enum Command {
     /// Show and delete logged requests
     #[command(subcommand)]
     Logs(logs::Command),
+    /// Encrypt the secrets in the database, and change the key that encrypts them
+    #[command(subcommand)]
+    MasterKey(master_key::Command),
     /// Check the database, this machine and the way to Google, and say what to do about each finding
     Doctor(doctor::DoctorArgs),
     /// Check whether the server on this machine is ready; exit status 0 or 1
@@ -188,6 +192,9 @@ impl CommandLine {
             Command::Undo(arguments) => undo::run(&pool, arguments).await,
             Command::Admin(command) => admin::run(pool.file("`admin`")?, command).await,
             Command::Logs(command) => logs::run(&pool, command).await,
+            Command::MasterKey(command) => {
+                master_key::run(pool.file("`master-key`")?, command).await
+            }
             Command::Doctor(arguments) => doctor::run(pool.file("`doctor`")?, arguments).await,
             Command::Health(arguments) => {
                 pool.file("`health`")?;
