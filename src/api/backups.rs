@@ -16,6 +16,7 @@ use crate::app::App;
 use crate::backup_download;
 use crate::pool::api_token::{ApiScope, TokenAccess};
 use crate::storage::backups::{self, Backup, BackupKind};
+use crate::storage::copy_encryption;
 use crate::storage::paging::Page;
 
 pub fn routes() -> OpenApiRouter<Arc<App>> {
@@ -30,7 +31,9 @@ pub fn routes() -> OpenApiRouter<Arc<App>> {
 /// Newest first.
 #[utoipa::path(get, path = "/backups", tag = "backups", responses((status = 200, body = Page<Backup>)))]
 async fn list(State(app): State<Arc<App>>) -> Result<Json<Page<Backup>>, Problem> {
-    Ok(Json(Page::whole(backups::list(app.db.path())?)))
+    let database = app.db.path();
+    let listed = copy_encryption::with_master_keys(database, backups::list(database)?).await;
+    Ok(Json(Page::whole(listed)))
 }
 
 /// Create a backup
@@ -56,7 +59,8 @@ async fn create(
         let detail = "the backup failed: the log of the server says why";
         Problem::new(StatusCode::INTERNAL_SERVER_ERROR, detail)
     })?;
-    Ok((StatusCode::CREATED, Json(made?)).into_response())
+    let made = copy_encryption::with_master_keys(app.db.path(), vec![made?]).await;
+    Ok((StatusCode::CREATED, Json(&made[0])).into_response())
 }
 
 /// Get a backup
@@ -66,8 +70,10 @@ async fn get(
     State(app): State<Arc<App>>,
     PathOf(name): PathOf<String>,
 ) -> Result<Json<Backup>, Problem> {
-    let (backup, _) = backups::find(app.db.path(), &name)?;
-    Ok(Json(backup))
+    let database = app.db.path();
+    let (backup, _) = backups::find(database, &name)?;
+    let mut found = copy_encryption::with_master_keys(database, vec![backup]).await;
+    Ok(Json(found.remove(0)))
 }
 
 /// Download a backup

@@ -15,6 +15,7 @@ use crate::cli::{database, output};
 use crate::clock::{self, Timestamp};
 use crate::storage::backup::{self, ExistingFile};
 use crate::storage::backups::Backup;
+use crate::storage::copy_encryption;
 
 #[derive(Debug, Args)]
 pub struct BackupArgs {
@@ -47,10 +48,24 @@ pub async fn run(pool: &PoolAccess, arguments: &BackupArgs) -> Result<()> {
     db.close().await;
     let bytes = copied?;
     let seconds = start.elapsed().as_secs_f64();
+    let copy = copy_encryption::read(&to).await?;
     let to = to.display();
     output::line(format!(
         "copied and checked: {to} ({bytes} bytes, {seconds:.1} s)"
-    ))
+    ))?;
+    name_master_key(copy.map(|copy| copy.key_ids()))
+}
+
+/// Says which master key a copy needs; `None` or an empty name: it needs none.
+fn name_master_key(key: Option<String>) -> Result<()> {
+    match key.filter(|key| !key.is_empty()) {
+        Some(key) => output::line(format!(
+            "it needs the master key {key}: keep that key elsewhere"
+        )),
+        None => {
+            output::line("its upstream keys are not encrypted: keep it where only you can read it")
+        }
+    }
 }
 
 /// Has the server make a backup, and downloads it where a destination is given.
@@ -63,6 +78,7 @@ async fn back_up_server(server: &RemoteServer, arguments: &BackupArgs) -> Result
     output::line(format!(
         "copied and checked on the server: {name} ({bytes} bytes)"
     ))?;
+    name_master_key(made.master_key_id.as_ref().map(ToString::to_string))?;
     let Some(destination) = arguments.destination.as_deref() else {
         return Ok(());
     };

@@ -1,6 +1,7 @@
 //! `doctor`: checks the database, the machine and the way to Google, and says what to do about each finding.
 
 mod database_checks;
+mod encryption_check;
 mod google_checks;
 mod report;
 mod system_checks;
@@ -38,6 +39,8 @@ pub struct DoctorArgs {
 #[derive(Debug, Serialize)]
 struct Diagnosis<'a> {
     findings: &'a [Finding],
+    /// What is not wrong, but good to know.
+    notes: &'a [String],
     checked: Vec<Check>,
     skipped: Vec<Check>,
     /// The requests whose rollups were computed again; `None` without `--rebuild-rollups`.
@@ -66,6 +69,7 @@ pub async fn run(args: &DatabaseArgs, arguments: DoctorArgs) -> Result<()> {
     let (checked, skipped) = report.checks();
     let diagnosis = Diagnosis {
         findings: report.findings(),
+        notes: report.notes(),
         checked,
         skipped,
         rebuilt_requests,
@@ -108,6 +112,9 @@ fn show(diagnosis: &Diagnosis<'_>) -> Result<()> {
         let message = output::printable(&finding.message);
         output::line(format!("{severity}: {check}: {message}"))?;
         output::line(format!("  → {}", output::printable(&finding.remedy)))?;
+    }
+    for note in diagnosis.notes {
+        output::line(format!("note: {}", output::printable(note)))?;
     }
     let names = |checks: &[Check]| {
         checks

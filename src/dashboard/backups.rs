@@ -28,6 +28,7 @@ use crate::dashboard::translations::Language;
 use crate::pool::backup_schedule::BackupSchedule;
 use crate::storage::backup::BackupStep;
 use crate::storage::backups::{self, Backup, BackupKind, BackupStatus};
+use crate::storage::copy_encryption;
 
 #[derive(Debug, Deserialize)]
 pub struct ConfirmPasswordForm {
@@ -36,7 +37,8 @@ pub struct ConfirmPasswordForm {
 }
 
 pub async fn show(State(app): State<Arc<App>>, context: PageContext) -> Result<Markup, ErrorPage> {
-    let backups = backups::list(app.db.path())?;
+    let database = app.db.path();
+    let backups = copy_encryption::with_master_keys(database, backups::list(database)?).await;
     let schedule = BackupSchedule::of(&app.settings());
     let status = backups::status(app.db.path(), &app.backups, schedule, context.now)?;
     Ok(view(&context, &app, &backups, &status))
@@ -101,7 +103,7 @@ pub async fn confirm_download(
     context: PageContext,
     Path(name): Path<String>,
 ) -> Result<Markup, ErrorPage> {
-    let (backup, _) = backups::find(app.db.path(), &name)?;
+    let backup = find_with_master_key(&app, &name).await?;
     Ok(download_form(&context, &backup, None))
 }
 
@@ -111,13 +113,20 @@ pub async fn download(
     Path(name): Path<String>,
     Form(form): Form<ConfirmPasswordForm>,
 ) -> Result<Response, ErrorPage> {
-    let (backup, _) = backups::find(app.db.path(), &name)?;
+    let backup = find_with_master_key(&app, &name).await?;
     if let Err(message) = check_password(&app, &context, &form.password).await {
         let page = download_form(&context, &backup, Some(&message));
         return Ok((StatusCode::UNPROCESSABLE_ENTITY, page).into_response());
     }
     let (actor, now) = (context.actor(), context.now);
     Ok(backup_download::download(&app.db, &backup.name, &actor, now).await?)
+}
+
+async fn find_with_master_key(app: &App, name: &str) -> Result<Backup, ErrorPage> {
+    let (backup, _) = backups::find(app.db.path(), name)?;
+    let found = copy_encryption::with_master_keys(app.db.path(), vec![backup]).await;
+    let found = found.into_iter().next();
+    Ok(found.expect("as many as were passed"))
 }
 
 pub async fn confirm_delete(
@@ -172,7 +181,7 @@ fn view(context: &PageContext, app: &App, backups: &[Backup], status: &BackupSta
         } @else if step.is_none() {
             (empty_state(language.no_backups(), language.no_backups_text(), begin))
         }
-        (card(language.keep_and_restore(), instructions(language, app.db.path())))
+        (card(language.keep_and_restore(), instructions(language, app.db.path(), backups)))
     };
     layout::page(context, Section::Backups, language.backups(), body)
 }
@@ -253,6 +262,7 @@ fn table(context: &PageContext, backups: &[Backup]) -> Markup {
                 th scope="col" { (language.backup_made()) }
                 th.number scope="col" { (language.backup_size()) }
                 th scope="col" { (language.backup_check()) }
+                th scope="col" { (language.backup_master_key()) }
                 th scope="col" { span.visually-hidden { (language.backup_actions()) } }
             } }
             tbody { @for backup in backups { (row(context, backup)) } }
@@ -274,6 +284,12 @@ fn row(context: &PageContext, backup: &Backup) -> Markup {
             td data-label=(language.backup_check()) {
                 span title=(language.backup_verified_hint()) { (badge(Tone::Good, language.backup_verified())) }
             }
+            td data-label=(language.backup_master_key()) {
+                @match &backup.master_key_id {
+                    Some(id) => span.mono { (id) },
+                    None => span.muted { (language.backup_not_encrypted()) },
+                }
+            }
             td.number {
                 span.actions {
                     a.button.small href={ (page) "/download" } aria-label=(language.download_of(&backup.name)) { (language.download()) }
@@ -284,11 +300,17 @@ fn row(context: &PageContext, backup: &Backup) -> Markup {
     }
 }
 
-fn instructions(language: Language, database: &FilePath) -> Markup {
+fn instructions(language: Language, database: &FilePath, backups: &[Backup]) -> Markup {
+    let is_encrypted = |backup: &Backup| backup.master_key_id.is_some();
+    let holds = if !backups.is_empty() && backups.iter().all(is_encrypted) {
+        language.backup_holds_encrypted()
+    } else {
+        language.backup_holds()
+    };
     let folder = backups::folder(database);
     let folder = std::path::absolute(&folder).unwrap_or(folder);
     html! {
-        p { (language.backup_holds()) }
+        p { (holds) }
         p { (language.backups_kept_in()) " " code { (folder.display()) } }
         p { (language.restore_lead()) " " code { "gemini-pool restore FILE" } }
         p { (language.regular_lead()) " " code { "gemini-pool backup FOLDER/" } }
@@ -305,7 +327,10 @@ fn download_form(context: &PageContext, backup: &Backup, error: Option<&str>) ->
         (heading(&title, html! {}))
         form.card.narrow method="post" {
             (context.csrf_field())
-            p { (language.download_lead()) }
+            p {
+                @if backup.master_key_id.is_some() { (language.download_lead_encrypted()) }
+                @else { (language.download_lead()) }
+            }
             (field("password", language.password(), None, error, input))
             div.actions {
                 button.primary type="submit" { (language.download()) " (" (bytes(backup.bytes)) ")" }

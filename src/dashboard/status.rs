@@ -36,6 +36,7 @@ use crate::pool::keys::overview::PoolOverview;
 use crate::pool::retention::LowDisk;
 use crate::storage::alert_targets;
 use crate::storage::backups::{self, BackupStatus};
+use crate::storage::encryption::{self, EncryptionState};
 use crate::storage::traffic::{Traffic, TrafficSpan, read_traffic};
 use crate::storage::write_health::WriteProblem;
 
@@ -60,6 +61,7 @@ struct StatusData {
     database: PathBuf,
     queued_requests: usize,
     backups: BackupStatus,
+    encryption: EncryptionState,
     /// Whether no target gets alerts.
     has_no_alert_target: bool,
     onboarding: Onboarding,
@@ -149,6 +151,7 @@ impl StatusData {
             database: app.db.path().clone(),
             queued_requests: 0,
             backups: BackupStatus::default(),
+            encryption: EncryptionState::default(),
             has_no_alert_target: false,
             onboarding: Onboarding::finished(),
         };
@@ -174,6 +177,9 @@ impl StatusData {
         self.queued_requests = app.key_queue.len();
         let schedule = BackupSchedule::of(&app.settings());
         self.backups = backups::status(app.db.path(), &app.backups, schedule, context.now)?;
+        let mut connection = app.db.readers.acquire().await?;
+        self.encryption = encryption::progress(&mut connection).await?;
+        drop(connection);
         self.has_no_alert_target = alert_targets::is_empty(&app.db.readers).await?;
         let onboarding = Onboarding::load(app, &self.overview).await?;
         self.onboarding = onboarding.after(&self.onboarding);
@@ -374,7 +380,7 @@ fn health(context: &PageContext, data: &StatusData) -> Markup {
             dd { (badge(tone, label)) " " span.muted { (language.rows_waiting(&number(data.pending_rows))) } }
             dt { (language.requests_in_flight()) } dd { (number(data.overview.in_flight)) }
             dt { (language.requests_queued()) } dd { (number(data.queued_requests)) }
-            dt { (language.keys_at_rest()) } dd { (language.keys_unencrypted()) }
+            dt { (language.keys_at_rest()) } dd { (encryption_fact(language, &data.encryption)) }
             dt { (language.last_backup()) }
             dd { a href="/backups" {
                 @match &data.backups.last {
@@ -385,6 +391,25 @@ fn health(context: &PageContext, data: &StatusData) -> Markup {
             @if data.backups.next_at.is_some() {
                 dt { (language.next_backup()) } dd { (next_backup(context, &data.backups)) }
             }
+        }
+    }
+}
+
+/// Whether the secrets are encrypted, with which key, and what is left to do.
+fn encryption_fact(language: Language, state: &EncryptionState) -> Markup {
+    let Some(id) = &state.master_key else {
+        return html! { (language.keys_unencrypted()) };
+    };
+    let (done, rows) = (state.rows() - state.stale(), state.rows());
+    html! {
+        (language.keys_encrypted()) " " span.mono { (id) }
+        @if state.is_unfinished {
+            " · " (language.encryption_unfinished()) " " code { "gemini-pool master-key status" }
+        }
+        @if state.stale() > 0 {
+            " · " span.muted { (language.rows_encrypted(&number(done), &number(rows))) }
+        } @else if !state.is_file_clean {
+            " · " (language.file_has_traces()) " " code { "gemini-pool master-key encrypt" }
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use crate::cli::doctor::encryption_check;
 use crate::cli::doctor::report::{Check, Report};
 use crate::cli::output;
 use crate::clock::{self, Timestamp};
@@ -39,6 +40,7 @@ pub async fn run(report: &mut Report, args: &DatabaseArgs, path: &Path) -> Setti
 
 async fn open(args: &DatabaseArgs) -> Result<Db> {
     let db = Db::open(&args.database_url).await?;
+    db.data_keys.set_master_key(args.master_key.clone());
     db.forbid_changes().await?;
     db.sort_on_disk();
     Ok(db)
@@ -65,6 +67,9 @@ async fn check(report: &mut Report, db: &Db) -> Settings {
             add_unreadable(report, Check::Database, db.path(), &error);
             return Settings::default();
         }
+    }
+    if let Err(error) = encryption_check::run(report, db).await {
+        add_unreadable(report, Check::Encryption, db.path(), &error);
     }
     let now = clock::now();
     let checks = [

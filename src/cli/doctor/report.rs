@@ -23,6 +23,8 @@ pub enum Check {
     /// SQLite's own check of the whole file.
     Integrity,
     ForeignKeys,
+    /// The master key opens the secrets.
+    Encryption,
     /// Entries that no fold could read.
     Journal,
     /// Statistics, rollups and log rows have the same sums.
@@ -77,6 +79,7 @@ pub struct Finding {
 #[derive(Debug)]
 pub struct Report {
     findings: Vec<Finding>,
+    notes: Vec<String>,
     checked: BTreeSet<Check>,
     /// Visible only on a terminal.
     progress: ProgressBar,
@@ -86,6 +89,7 @@ impl Default for Report {
     fn default() -> Self {
         Self {
             findings: Vec::new(),
+            notes: Vec::new(),
             checked: BTreeSet::new(),
             progress: ProgressBar::new_spinner(),
         }
@@ -118,6 +122,11 @@ impl Report {
         self.add(check, Severity::Warning, message, remedy);
     }
 
+    /// Says what is not wrong, but good to know.
+    pub fn note(&mut self, note: impl Display) {
+        self.notes.push(note.to_string());
+    }
+
     fn add(
         &mut self,
         check: Check,
@@ -138,6 +147,10 @@ impl Report {
     /// By check.
     pub fn findings(&self) -> &[Finding] {
         &self.findings
+    }
+
+    pub fn notes(&self) -> &[String] {
+        &self.notes
     }
 
     /// The checks that were done, and those that were not.

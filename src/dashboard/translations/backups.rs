@@ -8,6 +8,10 @@ translations! {
     no_backups = "No backups yet", "還沒有備份";
     no_backups_text = "A backup is one file with all data except sign-in sessions. It is created while requests are served, and verified before it is listed.", "備份是一個檔案，包含登入工作階段以外的所有資料。備份期間仍會處理請求；備份通過驗證後才會列出。";
     backup_holds = "A backup contains your upstream keys in readable form. Protect it like the keys themselves.", "備份內含可讀取的上游金鑰，請比照金鑰妥善保管。";
+    backup_holds_encrypted = "A backup contains your upstream keys, encrypted with the master key whose ID is shown. Keep a copy of that key elsewhere: without it, they cannot be read.", "備份內含以主金鑰加密的上游金鑰，表中列出主金鑰的識別碼。請另外保存主金鑰，否則無法讀取。";
+    backup_master_key = "Master key", "主金鑰";
+    backup_not_encrypted = "not encrypted", "未加密";
+    download_lead_encrypted = "Anyone with this file and its master key has your upstream keys. Enter your password to continue.", "同時取得此檔案與主金鑰的人即可使用您的上游金鑰。請輸入密碼以繼續。";
     backup_name = "File", "檔案";
     backup_made = "Created", "建立時間";
     backup_size = "Size", "大小";
