@@ -9,6 +9,7 @@ mod dashboard;
 mod fuzz_corpus;
 mod growth;
 mod key_checks;
+mod keys_at_rest;
 mod log_filters;
 mod migration;
 mod migration_kills;
