@@ -21,7 +21,6 @@ use crate::pool::secret::Secret;
 use crate::storage::audit::{Act, Actor};
 use crate::storage::client_keys::rotation;
 use crate::storage::client_keys::{ClientKeyTerms, ListedClientKey, creation};
-use crate::storage::data_keys::DataKeyStore;
 use crate::storage::paging::Page;
 use crate::storage::{client_keys, installation};
 
@@ -187,9 +186,8 @@ async fn rotate(pool: &PoolAccess, arguments: RotateArgs) -> Result<()> {
     let rotated = match pool {
         PoolAccess::File(args) => {
             let secret = Secret::generate(&mut rand::rng());
-            let store = DataKeyStore::new(args.master_key.clone());
-            let key = database::change(args, async |tx, act| {
-                let keys = installation::keys(tx, &store).await?;
+            let key = database::change_with_keys(args, async |tx, act, store| {
+                let keys = installation::keys(tx, store).await?;
                 rotation::rotate(tx, &keys.hash_key, id, &secret, act.now + keep_old, act).await?;
                 Ok(client_keys::find(&mut **tx, id).await?)
             });

@@ -16,6 +16,7 @@ use crate::clock;
 use crate::config::DatabaseArgs;
 use crate::storage::audit::{Act, Actor};
 use crate::storage::backup;
+use crate::storage::data_keys::DataKeyStore;
 use crate::storage::database_path::folder_of;
 use crate::storage::db::{self, Db};
 use crate::storage::lock::ServerLock;
@@ -39,6 +40,10 @@ pub async fn open(args: &DatabaseArgs) -> Result<Db> {
     if let Err(error) = ready.await {
         db.close().await;
         return Err(error);
+    }
+    if db.data_keys.has_passphrase() {
+        // Before a transaction. What needs the keys reports that they cannot be opened.
+        let _ = db.unlock().await;
     }
     Ok(db)
 }
@@ -106,10 +111,18 @@ pub async fn change<T>(
     args: &DatabaseArgs,
     change: impl AsyncFnOnce(&mut Transaction<'static, Sqlite>, &Act) -> Result<T>,
 ) -> Result<T> {
+    change_with_keys(args, async |tx, act, _| change(tx, act).await).await
+}
+
+/// The same for a change that needs the keys of the installation.
+pub async fn change_with_keys<T>(
+    args: &DatabaseArgs,
+    change: impl AsyncFnOnce(&mut Transaction<'static, Sqlite>, &Act, &DataKeyStore) -> Result<T>,
+) -> Result<T> {
     let db = open_existing(args).await?;
     let mut tx = db.begin().await?;
     let act = Act::begin(&mut tx, &Actor::cli(), clock::now()).await?;
-    let changed = change(&mut tx, &act).await?;
+    let changed = change(&mut tx, &act, &db.data_keys).await?;
     tx.commit().await?;
     db.close().await;
     Ok(changed)

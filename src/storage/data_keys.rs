@@ -71,6 +71,12 @@ impl DataKeyStore {
         key.map_err(|error| Error::Refused(error.to_string()))
     }
 
+    /// Whether the master key of this process has to be stretched, for which no other writer should wait.
+    pub fn has_passphrase(&self) -> bool {
+        let key = self.master_key().ok().flatten();
+        key.is_some_and(|key| key.is_passphrase())
+    }
+
     /// Loads the data keys within a transaction. Fails if they cannot be opened with the master key of this process.
     pub async fn load(&self, connection: &mut SqliteConnection) -> Result<DataKeys> {
         let stored = sqlx::query_as!(

@@ -40,14 +40,19 @@ pub async fn run(app: Arc<App>) {
 
 async fn encrypt_all(db: &Db) -> Result<()> {
     let state = encryption::state(&mut *db.readers.acquire().await?).await?;
-    if !state.is_active || state.is_unfinished {
+    if !state.is_active || state.retiring_master_key.is_some() {
         return Ok(());
     }
-    if state.unencrypted() > 0 {
+    let is_stale = state.stale() > 0;
+    if is_stale {
         let rows = reseal_all(db, ResealedBy::Server, |_| ()).await?;
         tracing::info!(rows, "the secrets of {rows} rows were encrypted");
     }
-    if state.is_file_clean && state.unencrypted() == 0 {
+    if state.is_unfinished {
+        // A decryption was interrupted.
+        encryption::finish(db).await?;
+    }
+    if state.is_file_clean && !is_stale {
         return Ok(());
     }
     let bytes = tokio::fs::metadata(db.path()).await;

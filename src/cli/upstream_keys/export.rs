@@ -17,7 +17,6 @@ use crate::config::DatabaseArgs;
 use crate::pool::keys::upstream_key::{Billing, UpstreamKeyId};
 use crate::pool::secret::Secret;
 use crate::storage::csv_cells::cell;
-use crate::storage::data_keys::DataKeyStore;
 use crate::storage::paging::Page;
 use crate::storage::upstream_keys::exported;
 use crate::storage::upstream_keys::listed::ListedUpstreamKey;
@@ -131,8 +130,7 @@ async fn export_secrets(
     args: &DatabaseArgs,
     ids: &[UpstreamKeyId],
 ) -> Result<HashMap<UpstreamKeyId, Secret>> {
-    let store = DataKeyStore::new(args.master_key.clone());
-    database::change(args, async |tx, act| {
+    database::change_with_keys(args, async |tx, act, store| {
         let data_keys = store.load(tx).await?;
         Ok(exported::export_secrets(tx, &data_keys, ids, act).await?)
     })

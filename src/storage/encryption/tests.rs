@@ -325,3 +325,26 @@ async fn what_a_lost_key_encrypted_is_removed_and_new_secrets_can_be_added() {
     let (keys, _) = upstream_keys::list_changed(&db, -1).await.unwrap();
     assert_eq!(keys[0].secret.expose(), KEY);
 }
+
+#[tokio::test]
+async fn an_interrupted_decryption_is_turned_back_by_the_next_start_with_the_key() {
+    let (_folder, db) = open_migrated().await;
+    db.data_keys.set_master_key(master("01"));
+    let id = begin(&db, &Actor::cli(), NOW).await.unwrap();
+    add_secrets(&db).await;
+    begin_decryption(&db, &Actor::cli(), NOW).await.unwrap();
+    reseal(&db, SecretTable::UpstreamKeys, 1).await.unwrap();
+    let halfway = state_of(&db).await;
+    assert!(halfway.is_unfinished && !halfway.is_active);
+    assert_eq!(halfway.unencrypted(), 1);
+    db.close().await;
+
+    let db = open(&db, master("01")).await;
+    assert_eq!(begin(&db, &Actor::cli(), NOW).await.unwrap(), id);
+    assert_eq!(reseal_everything(&db).await, 4);
+    assert!(finish(&db).await.unwrap());
+
+    let state = state_of(&db).await;
+    assert_eq!((state.stale(), state.is_unfinished), (0, false));
+    assert_readable(&db).await;
+}
