@@ -180,7 +180,7 @@ impl CommandLine {
         let pool = PoolAccess::new(self.database, &self.remote)?;
         let done = match self.command {
             Command::Serve(arguments) => {
-                serve::run(pool.file("`serve`")?.clone(), *arguments).await
+                Box::pin(serve::run(pool.file("`serve`")?.clone(), *arguments)).await
             }
             Command::Migrate(arguments) => migrate::run(pool.file("`migrate`")?, &arguments).await,
             Command::Backup(arguments) => backup::run(&pool, &arguments).await,

@@ -16,6 +16,7 @@ use gemini_pool::demo::fake_gemini::{FakeConfig, FakeGemini};
 use gemini_pool::pool::secret::Secret;
 use gemini_pool::storage::alert_targets::{self, AlertLanguage, AlertTargetKind, AlertTargetTerms};
 use gemini_pool::storage::audit::{Act, Actor};
+use gemini_pool::storage::data_keys::DataKeys;
 use http::HeaderMap;
 use http::header::SET_COOKIE;
 use parking_lot::Mutex;
@@ -241,7 +242,7 @@ async fn add_target(folder: &Path, url: &str) {
     };
     let mut tx = db.begin().await.unwrap();
     let act = Act::without_revision(Actor::cli(), clock::now());
-    alert_targets::insert(&mut tx, &terms, &act)
+    alert_targets::insert(&mut tx, &DataKeys::default(), &terms, &act)
         .await
         .unwrap()
         .unwrap();

@@ -26,7 +26,7 @@ pub(super) async fn run(args: &DatabaseArgs, arguments: &ForgetArgs) -> Result<(
     database::refuse_missing(&database::path(args)?)?;
     let lock = ServerLock::acquire(&db::path_of(&args.database_url)?);
     let _lock = lock.context(
-        "the running server still has its keys in memory: save them first, as docs/security.md describes",
+        "the running server still has its keys in memory and goes on serving: look for the master key before you stop it",
     )?;
     let db = database::open_existing(args).await?;
     let done = forget(&db, arguments).await;
