@@ -42,7 +42,7 @@ translations! {
     egress_test_of(label: &str) = "Test {label}", "測試 {label}";
     egress_edit_of(label: &str) = "Edit {label}", "編輯 {label}";
     egress_clear = "Clear state", "清除狀態";
-    egress_clear_of(label: &str) = "Clear the state of {label}", "清除 {label} 的狀態";
+    egress_clear_of(label: &str) = "Clear state of {label}", "清除狀態：{label}";
     egress_switch_on(label: &str) = "Enable {label}", "啟用 {label}";
     egress_switch_off(label: &str) = "Disable {label}", "停用 {label}";
     egress_answered(label: &str, time: &str) = "{label}: Google answered in {time}", "{label}：Google 在 {time} 內回應";
