@@ -10,9 +10,11 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
 use crate::clock::Timestamp;
+use crate::pool::clients::client_key::ClientKeyId;
 use crate::pool::keys::imported_keys::{ImportedKey, KeyImport};
 use crate::pool::keys::upstream_key::{KeyState, UpstreamKeyId};
 use crate::storage::audit::Actor;
+use crate::storage::undo::UndoableAct;
 use crate::storage::upstream_keys::change::KeyChange;
 
 /// Maximum number of jobs kept.
@@ -31,6 +33,8 @@ pub struct Jobs {
     pub pasted: PendingConfirmations<KeyImport>,
     /// All keys that matched when the admin was asked to confirm a change: exactly these are changed.
     pub matched: PendingConfirmations<Vec<UpstreamKeyId>>,
+    /// The same for client keys.
+    pub matched_clients: PendingConfirmations<Vec<ClientKeyId>>,
     changes: JobQueue,
     tests: JobQueue,
 }
@@ -65,6 +69,8 @@ pub enum JobWork {
         keys: Vec<ImportedKey>,
         known: KnownKeys,
     },
+    /// Undoes changes of keys.
+    Undo(Vec<UndoableAct>),
 }
 
 /// What an import does with keys that are in the pool already.
@@ -83,6 +89,7 @@ pub enum JobKind {
     Test,
     Change(KeyChange),
     Import,
+    Undo,
 }
 
 /// The progress of a job.
@@ -151,6 +158,7 @@ impl JobWork {
         match self {
             Self::Test(ids) | Self::Change(ids, _) => ids.len(),
             Self::Import { keys, .. } => keys.len(),
+            Self::Undo(acts) => acts.iter().map(UndoableAct::count).sum(),
         }
     }
 
@@ -159,6 +167,7 @@ impl JobWork {
             Self::Test(_) => JobKind::Test,
             Self::Change(_, change) => JobKind::Change(change.clone()),
             Self::Import { .. } => JobKind::Import,
+            Self::Undo(_) => JobKind::Undo,
         }
     }
 }
@@ -222,7 +231,7 @@ impl Jobs {
         drop(jobs);
         let queue = match job.kind {
             JobKind::Test => &self.tests,
-            JobKind::Change(_) | JobKind::Import => &self.changes,
+            JobKind::Change(_) | JobKind::Import | JobKind::Undo => &self.changes,
         };
         let mut queued = queue.queued.lock();
         queued.push_back((job.clone(), work));
@@ -258,6 +267,7 @@ impl Jobs {
     pub fn remove_expired(&self, now: Timestamp) {
         drop(self.pasted.unexpired(now));
         drop(self.matched.unexpired(now));
+        drop(self.matched_clients.unexpired(now));
     }
 }
 

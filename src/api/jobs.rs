@@ -28,7 +28,7 @@ use crate::storage::upstream_keys::change::KeyChange;
 pub struct JobAnswer {
     /// Valid until the server stops, or fifty later jobs have ended.
     id: String,
-    /// `import`, `test`, `enable`, `disable`, `clear`, `delete`, `restore` or `update`.
+    /// `import`, `test`, `enable`, `disable`, `clear`, `delete`, `restore`, `update` or `undo`.
     kind: &'static str,
     actor: String,
     started_at: Timestamp,
@@ -86,6 +86,7 @@ fn kind(kind: &JobKind) -> &'static str {
     match kind {
         JobKind::Test => "test",
         JobKind::Import => "import",
+        JobKind::Undo => "undo",
         JobKind::Change(KeyChange::Enable) => "enable",
         JobKind::Change(KeyChange::Disable) => "disable",
         JobKind::Change(KeyChange::Clear) => "clear",
@@ -112,7 +113,7 @@ pub fn routes() -> OpenApiRouter<Arc<App>> {
 fn scope(job: &Job) -> ApiScope {
     match job.kind {
         JobKind::Test => ApiScope::Checks,
-        JobKind::Import | JobKind::Change(_) => ApiScope::UpstreamKeys,
+        JobKind::Import | JobKind::Change(_) | JobKind::Undo => ApiScope::UpstreamKeys,
     }
 }
 

@@ -20,6 +20,7 @@ use crate::dashboard::error_page::ErrorPage;
 use crate::dashboard::layout::{self, Section, heading};
 use crate::dashboard::page_context::{Notice, PageContext};
 use crate::dashboard::settings::entry::SettingEntry;
+use crate::dashboard::sign_in::local_path;
 use crate::dashboard::translations::Language;
 use crate::storage::admins;
 use crate::storage::audit::{
@@ -55,6 +56,12 @@ pub struct AuditQuery {
     newer: Option<i64>,
 }
 
+/// The page to return to after an act is undone.
+#[derive(Debug, Deserialize)]
+pub struct UndoQuery {
+    back: Option<String>,
+}
+
 pub async fn show(
     State(app): State<Arc<App>>,
     context: PageContext,
@@ -86,6 +93,7 @@ pub async fn undo(
     State(app): State<Arc<App>>,
     context: PageContext,
     Path(id): Path<i64>,
+    Query(query): Query<UndoQuery>,
 ) -> Result<Redirect, ErrorPage> {
     let mut tx = app.db.begin().await?;
     let act = Act::begin(&mut tx, &context.actor(), context.now).await?;
@@ -99,7 +107,8 @@ pub async fn undo(
         Err(StorageError::NotFound(..)) => Notice::failed(language.act_not_undone()),
         Err(error) => return Err(error.into()),
     };
-    Ok(context.redirect_with(notice, PATH).await)
+    let back = query.back.as_deref().map_or(PATH, local_path);
+    Ok(context.redirect_with(notice, back).await)
 }
 
 impl AuditQuery {

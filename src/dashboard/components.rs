@@ -202,7 +202,9 @@ pub fn href(path: &str, query: &[(&str, &str)]) -> String {
     url
 }
 
-/// A form field: `input` is the control with the id `id`; `error` explains how to correct its value.
+/// A form field: `input` contains the control with the id `id`; `error` explains how to correct its value.
+///
+/// The control gets the attributes that tie it to hint and error, and the first invalid one of a page the focus.
 pub fn field(
     id: &str,
     label: &str,
@@ -213,9 +215,37 @@ pub fn field(
     html! {
         div.field.invalid[error.is_some()] {
             label for=(id) { (label) }
-            (input)
-            @if let Some(error) = error { p.error #{ (id) "-error" } role="alert" { (error) } }
-            @if let Some(hint) = hint { p.hint { (hint) } }
+            (described(id, hint.is_some(), error.is_some(), input))
+            @if let Some(error) = error { p.error #{ (id) "-error" } { (error) } }
+            @if let Some(hint) = hint { p.hint #{ (id) "-hint" } { (hint) } }
+        }
+    }
+}
+
+/// The control with the attributes that name its hint and its error.
+fn described(id: &str, has_hint: bool, is_invalid: bool, input: Markup) -> Markup {
+    let error = is_invalid.then(|| format!("{id}-error"));
+    let hint = has_hint.then(|| format!("{id}-hint"));
+    let described_by: Vec<_> = error.into_iter().chain(hint).collect();
+    if described_by.is_empty() {
+        return input;
+    }
+    let own = format!(r#" id="{id}""#);
+    let mut attributes = format!(r#"{own} aria-describedby="{}""#, described_by.join(" "));
+    if is_invalid {
+        attributes.push_str(r#" aria-invalid="true" autofocus"#);
+    }
+    PreEscaped(input.0.replacen(&own, &attributes, 1))
+}
+
+/// The list of what has to be corrected above a form that was not saved: each error leads to its field.
+pub fn error_summary(language: Language, errors: &[(&str, &str, &str)]) -> Markup {
+    html! {
+        @if !errors.is_empty() {
+            div.form-error role="alert" {
+                p { (language.not_saved()) }
+                ul { @for (id, label, error) in errors { li { a href={ "#" (id) } { (label) } ": " (error) } } }
+            }
         }
     }
 }
@@ -395,6 +425,18 @@ mod tests {
             (8, 1, "88.8 %"),
         ] {
             assert_eq!(success_rate(successes, failures), text);
+        }
+    }
+
+    #[test]
+    fn a_control_names_its_hint_and_its_error() {
+        let plain = field("a", "A", None, None, text_input("a", "x")).0;
+        assert!(!plain.contains("aria-"), "{plain}");
+        let invalid = field("a", "A", Some("hint"), Some("error"), text_input("a", "x")).0;
+        let expected = r#"<input id="a" aria-describedby="a-error a-hint" aria-invalid="true" autofocus name="a""#;
+        assert!(invalid.contains(expected), "{invalid}");
+        for id in ["a-error", "a-hint"] {
+            assert!(invalid.contains(&format!(r#"id="{id}""#)), "{invalid}");
         }
     }
 

@@ -6,6 +6,7 @@ pub mod api_reference;
 pub mod assets;
 pub mod audit;
 pub mod backups;
+pub mod bulk;
 pub mod changes;
 pub mod chart;
 pub mod client_keys;

@@ -1,15 +1,19 @@
 //! Client keys, stored as hashes.
 
+pub mod change;
 pub mod creation;
+pub mod filter;
 pub mod rotation;
 pub mod tries;
 
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Value, json};
 use sqlx::{Sqlite, SqliteExecutor, Transaction};
 
 use crate::clock::Timestamp;
-use crate::pool::clients::client_key::{ClientKey, ClientKeyId, ClientLimits, HashKey};
+use crate::pool::clients::client_key::{
+    ClientKey, ClientKeyId, ClientKeyState, ClientLimits, HashKey,
+};
 use crate::pool::clients::scopes::Scopes;
 use crate::pool::secret::Secret;
 use crate::storage::audit::{self, Act, Action, Subject};
@@ -43,7 +47,7 @@ pub struct ListedClientKey {
 }
 
 /// The changeable attributes of a client key, serialized for the audit log with the names of the JSON.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClientKeyTerms {
     pub name: String,
     pub note: String,
@@ -58,6 +62,18 @@ pub struct ClientKeyTerms {
     pub direct_access: bool,
 }
 
+impl ListedClientKey {
+    pub fn state(&self, now: Timestamp) -> ClientKeyState {
+        ClientKeyState::of(self.enabled, self.expires_at, now)
+    }
+}
+
+impl ClientKeyTerms {
+    fn to_json(&self) -> Value {
+        serde_json::to_value(self).expect("attributes serialize to JSON")
+    }
+}
+
 /// A client key to create.
 #[derive(Debug)]
 pub struct NewClientKey<'a> {
@@ -69,6 +85,24 @@ pub struct NewClientKey<'a> {
 
 /// Creates a client key. `None`, without a change, if a key has or had this secret.
 pub async fn insert(
+    tx: &mut Transaction<'_, Sqlite>,
+    hash_key: &HashKey,
+    key: &NewClientKey<'_>,
+    act: &Act,
+) -> Result<Option<ClientKeyId>> {
+    let Some(id) = insert_row(tx, hash_key, key, act).await? else {
+        return Ok(None);
+    };
+    let after = json!({
+        "name": key.name, "note": key.note, "last4": key.secret.last4(), "expires_at": key.expires_at,
+    });
+    let (subject, values) = ((Subject::ClientKey, Some(id.0)), (None, Some(after)));
+    audit::insert(tx, act, Action::Create, subject, key.name, values).await?;
+    Ok(Some(id))
+}
+
+/// Inserts the row of a key, without an entry in the audit.
+async fn insert_row(
     tx: &mut Transaction<'_, Sqlite>,
     hash_key: &HashKey,
     key: &NewClientKey<'_>,
@@ -94,37 +128,39 @@ pub async fn insert(
         act.now,
         act.revision,
     );
-    let Some(id) = id.fetch_optional(&mut **tx).await? else {
-        return Ok(None);
-    };
-    let after = json!({
-        "name": key.name, "note": key.note, "last4": last4, "expires_at": key.expires_at,
-    });
-    let (subject, values) = ((Subject::ClientKey, Some(id.0)), (None, Some(after)));
-    audit::insert(tx, act, Action::Create, subject, key.name, values).await?;
-    Ok(Some(id))
+    Ok(id.fetch_optional(&mut **tx).await?)
 }
 
-/// Replaces the changeable attributes of a client key.
+/// Replaces the changeable attributes of a client key. Returns whether any of them differs.
 pub async fn update(
     tx: &mut Transaction<'_, Sqlite>,
     id: ClientKeyId,
     terms: &ClientKeyTerms,
     act: &Act,
-) -> Result<()> {
+) -> Result<bool> {
     let row = find_row(&mut **tx, id).await?;
-    let to_json =
-        |terms: &ClientKeyTerms| serde_json::to_value(terms).expect("attributes serialize to JSON");
     // For a row that cannot be parsed only the new values are logged.
     let before = row.terms();
-    let before = before.map_or_else(|| json!({}), |terms| to_json(&terms));
-    if let Some((before, after)) = audit::difference(before, to_json(terms)) {
-        let (subject, values) = (
-            (Subject::ClientKey, Some(id.0)),
-            (Some(before), Some(after)),
-        );
-        audit::insert(tx, act, Action::Update, subject, &row.name, values).await?;
-    }
+    let before = before.map_or_else(|| json!({}), |terms| terms.to_json());
+    let Some((before, after)) = audit::difference(before, terms.to_json()) else {
+        return Ok(false);
+    };
+    let (subject, values) = (
+        (Subject::ClientKey, Some(id.0)),
+        (Some(before), Some(after)),
+    );
+    audit::insert(tx, act, Action::Update, subject, &row.name, values).await?;
+    write_terms(tx, id, terms, act).await?;
+    Ok(true)
+}
+
+/// Writes the changeable attributes of a key, without an entry in the audit.
+async fn write_terms(
+    tx: &mut Transaction<'_, Sqlite>,
+    id: ClientKeyId,
+    terms: &ClientKeyTerms,
+    act: &Act,
+) -> Result<()> {
     let limits = [
         terms.limits.requests_per_minute,
         terms.limits.requests_per_day,
@@ -374,14 +410,17 @@ pub async fn list_ids(tx: &mut Transaction<'_, Sqlite>, enabled: bool) -> Result
     Ok(ids.fetch_all(&mut **tx).await?)
 }
 
-/// Enables or disables a key.
+/// Enables or disables a key. Returns whether that changed it.
 pub async fn update_enabled(
     tx: &mut Transaction<'_, Sqlite>,
     id: ClientKeyId,
     enabled: bool,
     act: &Act,
-) -> Result<()> {
+) -> Result<bool> {
     let row = find_row(&mut **tx, id).await?;
+    if row.enabled == enabled {
+        return Ok(false);
+    }
     let updated = sqlx::query!(
         "UPDATE client_keys SET enabled = ?2, revision = ?3 WHERE id = ?1",
         id,
@@ -389,23 +428,21 @@ pub async fn update_enabled(
         act.revision,
     );
     updated.execute(&mut **tx).await?;
-    if row.enabled != enabled {
-        let action = if enabled {
-            Action::Enable
-        } else {
-            Action::Disable
-        };
-        let (before, after) = (
-            json!({ "enabled": row.enabled }),
-            json!({ "enabled": enabled }),
-        );
-        let (subject, values) = (
-            (Subject::ClientKey, Some(id.0)),
-            (Some(before), Some(after)),
-        );
-        audit::insert(tx, act, action, subject, &row.name, values).await?;
-    }
-    Ok(())
+    let action = if enabled {
+        Action::Enable
+    } else {
+        Action::Disable
+    };
+    let (before, after) = (
+        json!({ "enabled": row.enabled }),
+        json!({ "enabled": enabled }),
+    );
+    let (subject, values) = (
+        (Subject::ClientKey, Some(id.0)),
+        (Some(before), Some(after)),
+    );
+    audit::insert(tx, act, action, subject, &row.name, values).await?;
+    Ok(true)
 }
 
 /// Removes a key: its row stays as a tombstone for the logs.
@@ -434,171 +471,4 @@ fn missing(id: ClientKeyId) -> Error {
 }
 
 #[cfg(test)]
-mod tests {
-    use sqlx::SqlitePool;
-
-    use super::*;
-    use crate::pool::clients::client_key::ClientKeys;
-    use crate::storage::audit::tests::{act, describe_changes};
-    use crate::storage::data_keys::DataKeyStore;
-    use crate::storage::db::Db;
-    use crate::storage::installation;
-
-    const NOW: Timestamp = Timestamp::from_millis(1_000);
-
-    async fn add(db: &Db, name: &str, secret: &str) -> Option<ClientKeyId> {
-        let mut tx = db.begin().await.unwrap();
-        let keys = installation::keys(&mut tx, &DataKeyStore::default())
-            .await
-            .unwrap();
-        let key = NewClientKey {
-            name,
-            note: "",
-            secret: &Secret::new(secret),
-            expires_at: Some(NOW),
-        };
-        let act = act(&mut tx, NOW).await;
-        let id = insert(&mut tx, &keys.hash_key, &key, &act).await.unwrap();
-        tx.commit().await.unwrap();
-        id
-    }
-
-    #[sqlx::test]
-    async fn a_key_is_found_by_its_secret_of_which_only_the_hash_is_stored(pool: SqlitePool) {
-        let db = Db::from_pool(pool.clone());
-        let id = add(&db, "alice", "secret-of-alice").await.unwrap();
-
-        let mut tx = db.begin().await.unwrap();
-        let keys = installation::keys(&mut tx, &DataKeyStore::default())
-            .await
-            .unwrap();
-        drop(tx);
-        let keys = ClientKeys::new(keys.hash_key, list_for_proxy(&pool).await.unwrap());
-        let found = keys.find("secret-of-alice", || NOW).unwrap().key;
-        assert_eq!((found.id, found.expires_at), (id, Some(NOW)));
-        assert!(keys.find("secret-of-bob", || NOW).is_none());
-        let stored: Vec<u8> = sqlx::query_scalar(
-            "SELECT CAST(name || note || hash || last4 AS BLOB) FROM client_keys",
-        )
-        .fetch_one(&pool)
-        .await
-        .unwrap();
-        assert_eq!(memchr::memmem::find(&stored, b"secret-of-alice"), None);
-    }
-
-    #[sqlx::test]
-    async fn a_secret_cannot_be_inserted_twice(pool: SqlitePool) {
-        let db = Db::from_pool(pool.clone());
-        let id = add(&db, "env-1", "secret-1234").await.unwrap();
-        assert_eq!(add(&db, "env-2", "secret-1234").await, None);
-
-        let mut tx = db.begin().await.unwrap();
-        let act = act(&mut tx, NOW).await;
-        delete(&mut tx, id, &act).await.unwrap();
-        assert_eq!(count_with_prefix(&mut tx, "env-").await.unwrap(), 1);
-        tx.commit().await.unwrap();
-
-        assert_eq!(add(&db, "env-2", "secret-1234").await, None);
-        assert!(list(&pool).await.unwrap().is_empty());
-        assert!(list_for_proxy(&pool).await.unwrap().is_empty());
-    }
-
-    #[sqlx::test]
-    async fn a_key_can_be_disabled_and_enabled_unless_it_is_missing(pool: SqlitePool) {
-        let db = Db::from_pool(pool.clone());
-        let id = add(&db, "alice", "secret-1234").await.unwrap();
-
-        let mut tx = db.begin().await.unwrap();
-        let act = act(&mut tx, NOW).await;
-        update_enabled(&mut tx, id, false, &act).await.unwrap();
-        assert_eq!(list_ids(&mut tx, false).await.unwrap(), [id]);
-        assert!(list_ids(&mut tx, true).await.unwrap().is_empty());
-        update_enabled(&mut tx, id, true, &act).await.unwrap();
-        let missing = update_enabled(&mut tx, ClientKeyId(7), true, &act).await;
-        assert_eq!(missing.unwrap_err().to_string(), "client key 7 not found");
-        tx.commit().await.unwrap();
-
-        assert!(list(&pool).await.unwrap()[0].enabled);
-    }
-
-    #[sqlx::test]
-    async fn updated_attributes_are_read_back_as_they_were_written(pool: SqlitePool) {
-        let db = Db::from_pool(pool.clone());
-        let id = add(&db, "alice", "secret-1234").await.unwrap();
-        let terms = ClientKeyTerms {
-            name: "bob".to_owned(),
-            note: "a note".to_owned(),
-            expires_at: None,
-            limits: ClientLimits {
-                requests_per_minute: Some(1),
-                requests_per_day: Some(2),
-                tokens_per_minute: Some(3),
-                tokens_per_day: Some(4),
-                concurrency: Some(5),
-                cost_per_month_nano_usd: Some(12_500_000_000),
-            },
-            models: vec!["gemini-*".to_owned()],
-            paths: vec!["/v1beta/*".to_owned(), "/v1/*".to_owned()],
-            addresses: vec!["192.0.2.0/24".to_owned()],
-            tags: vec!["team \"a\"".to_owned()],
-            direct_access: true,
-        };
-
-        let mut tx = db.begin().await.unwrap();
-        let act = act(&mut tx, NOW).await;
-        update(&mut tx, id, &terms, &act).await.unwrap();
-        // An update without a difference is not logged.
-        update(&mut tx, id, &terms, &act).await.unwrap();
-        assert_eq!(find_terms(&mut tx, id).await.unwrap(), terms);
-        let missing = find_terms(&mut tx, ClientKeyId(7)).await.unwrap_err();
-        assert_eq!(missing.to_string(), "client key 7 not found");
-        assert!(update(&mut tx, ClientKeyId(7), &terms, &act).await.is_err());
-        let changes = describe_changes(&mut tx).await;
-        assert_eq!(changes.len(), 2, "{changes:?}");
-        let told = [
-            r#""cost_per_month":null"#,
-            r#""cost_per_month":12.5"#,
-            r#""name":"bob""#,
-        ];
-        for told in told {
-            assert!(changes[1].contains(told), "{changes:?}");
-        }
-        tx.commit().await.unwrap();
-
-        let (_, key) = list_for_proxy(&pool).await.unwrap().remove(0);
-        assert_eq!((key.limits, key.tags), (terms.limits, terms.tags));
-        assert!(key.direct_access);
-        assert!(!key.scopes.unwrap().models.matches("other"));
-        let listed = list(&pool).await.unwrap().remove(0);
-        let json = serde_json::to_value(&listed).unwrap();
-        let limits = serde_json::json!({
-            "requests_per_minute": 1, "requests_per_day": 2, "tokens_per_minute": 3, "tokens_per_day": 4,
-            "concurrency": 5, "cost_per_month": 12.5,
-        });
-        assert_eq!(json["limits"], limits);
-    }
-
-    #[sqlx::test]
-    async fn a_key_with_an_unreadable_row_has_no_scopes(pool: SqlitePool) {
-        let db = Db::from_pool(pool.clone());
-        let id = add(&db, "alice", "secret-1234").await.unwrap();
-        for broken in [
-            "models = 'gemini-*'",
-            "paths = '[\"[\"]'",
-            "addresses = '[\"example.com\"]'",
-            "tags = '[1]'",
-            "concurrency = 0",
-            "tokens_per_day = -1",
-        ] {
-            let mut tx = db.begin().await.unwrap();
-            let sql = format!("UPDATE client_keys SET {broken}");
-            sqlx::query(&sql).execute(&mut *tx).await.unwrap();
-
-            let (_, key) = list_for_proxy(&mut *tx).await.unwrap().remove(0);
-
-            assert!(key.scopes.is_none(), "{broken}");
-            let readable = broken.starts_with("paths") || broken.starts_with("addresses");
-            assert_eq!(find_terms(&mut tx, id).await.is_ok(), readable, "{broken}");
-        }
-    }
-}
+mod tests;

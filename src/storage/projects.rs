@@ -198,6 +198,16 @@ pub async fn assign(
     Ok(new)
 }
 
+/// Moves a key to a new project of its own.
+pub async fn separate(
+    tx: &mut Transaction<'_, Sqlite>,
+    key_id: UpstreamKeyId,
+    act: &Act,
+) -> Result<()> {
+    let new = insert_named(tx, None, None, act.now, act.revision).await?;
+    move_key(tx, key_id, new, act.revision).await
+}
+
 /// Stores that Google reports the key's project as `number` (`projects/123`). Returns whether that changed anything; if so
 /// the revision is incremented.
 pub async fn record_number(

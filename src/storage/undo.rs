@@ -3,19 +3,20 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use sqlx::{Sqlite, SqliteExecutor, Transaction};
 use utoipa::ToSchema;
 
 use crate::clock::Timestamp;
 use crate::pool::clients::client_key::ClientKeyId;
 use crate::pool::egress::proxy::EgressProxyId;
-use crate::pool::keys::upstream_key::UpstreamKeyId;
+use crate::pool::keys::upstream_key::{ProjectId, UpstreamKeyId};
 use crate::storage::alert_targets::AlertTargetId;
 use crate::storage::audit::{Act, Action, Subject};
 use crate::storage::error::{Error, Result, Thing};
 use crate::storage::upstream_keys::removal::{self, SECRET_KEPT};
-use crate::storage::upstream_keys::states;
-use crate::storage::{alert_targets, client_keys, egress_proxies, settings};
+use crate::storage::upstream_keys::{states, undo_attributes};
+use crate::storage::{alert_targets, client_keys, egress_proxies, projects, settings};
 
 /// How long an act can be undone: as long as the secrets of removed keys are kept.
 pub const UNDO_PERIOD: Duration = SECRET_KEPT;
@@ -38,6 +39,13 @@ pub struct UndoableAct {
     pub revision: i64,
 }
 
+impl UndoableAct {
+    /// The number of its changes.
+    pub fn count(&self) -> usize {
+        usize::try_from(self.changes).unwrap_or(0)
+    }
+}
+
 /// The result of undoing an act.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct UndoneAct {
@@ -56,7 +64,8 @@ macro_rules! query_changes_as_left {
                 + r#"
             FROM audit_log AS d
             LEFT JOIN upstream_keys AS u ON d.subject = 'upstream_key' AND u.id = d.subject_id
-            LEFT JOIN client_keys AS k ON d.subject = 'client_key' AND k.id = d.subject_id AND k.removed_at_ms IS NULL
+            LEFT JOIN client_keys AS k ON d.subject = 'client_key' AND k.id = d.subject_id
+            LEFT JOIN projects AS p ON d.subject = 'project' AND p.id = d.subject_id
             LEFT JOIN alert_targets AS t ON d.subject = 'alert_target' AND t.id = d.subject_id
             LEFT JOIN egress_proxies AS e ON d.subject = 'egress_proxy' AND e.id = d.subject_id
             LEFT JOIN settings AS s ON d.subject = 'setting' AND s.name = d.name
@@ -66,8 +75,16 @@ macro_rules! query_changes_as_left {
                 WHEN d.subject = 'upstream_key' AND d.action IN ('enable', 'disable')
                     THEN u.removed_at_ms IS NULL AND u.enabled = (d.action = 'enable')
                         AND json_extract(d.before, '$.enabled') <> u.enabled
+                WHEN d.subject = 'upstream_key' AND d.action = 'update'
+                    THEN u.removed_at_ms IS NULL AND u.revision = d.revision
+                WHEN d.subject = 'client_key' AND d.action = 'delete'
+                    THEN k.removed_at_ms = d.at_ms
                 WHEN d.subject = 'client_key' AND d.action IN ('enable', 'disable')
-                    THEN k.enabled = (d.action = 'enable')
+                    THEN k.removed_at_ms IS NULL AND k.enabled = (d.action = 'enable')
+                WHEN d.subject = 'client_key' AND d.action = 'update'
+                    THEN k.removed_at_ms IS NULL AND k.revision = d.revision
+                WHEN d.subject = 'project' AND d.action = 'update'
+                    THEN p.billing = json_extract(d.after, '$.billing')
                 WHEN d.subject = 'alert_target' AND d.action IN ('enable', 'disable')
                     THEN t.enabled = (d.action = 'enable')
                 WHEN d.subject = 'egress_proxy' AND d.action = 'delete'
@@ -94,23 +111,34 @@ pub async fn list(
     limit: usize,
 ) -> Result<Vec<UndoableAct>> {
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    list_from(db, now, None, limit).await
+    list_from(db, now, None, None, limit).await
+}
+
+/// The acts with these revisions, both inclusive, that can be undone at `now`, newest first.
+pub async fn list_of_revisions(
+    db: impl SqliteExecutor<'_>,
+    now: Timestamp,
+    revisions: (i64, i64),
+) -> Result<Vec<UndoableAct>> {
+    list_from(db, now, None, Some(revisions), i64::MAX).await
 }
 
 /// The act with this id, if it can be undone at `now`.
 pub async fn find(db: impl SqliteExecutor<'_>, id: i64, now: Timestamp) -> Result<UndoableAct> {
-    let found = list_from(db, now, Some(id), 1).await?.pop();
+    let found = list_from(db, now, Some(id), None, 1).await?.pop();
     found.ok_or_else(|| Error::NotFound(Thing::UndoableAct, id.to_string()))
 }
 
-/// The one with this id, or all.
+/// The one with this id, those with these revisions, or all.
 async fn list_from(
     db: impl SqliteExecutor<'_>,
     now: Timestamp,
     id: Option<i64>,
+    revisions: Option<(i64, i64)>,
     limit: i64,
 ) -> Result<Vec<UndoableAct>> {
     let since = now - UNDO_PERIOD;
+    let (from, to) = revisions.unwrap_or((1, i64::MAX));
     let acts = query_changes_as_left!(
         UndoableAct,
         r#"
@@ -119,7 +147,7 @@ async fn list_from(
             a.subject AS "subject: Subject", c.name, a.changes, a.revision
         FROM audit_acts AS a
         JOIN audit_log AS c ON c.id = a.id
-        WHERE a.at_ms > ?1 AND (?2 IS NULL OR a.id = ?2) AND a.revision > 0 AND EXISTS (
+        WHERE a.at_ms > ?1 AND (?2 IS NULL OR a.id = ?2) AND a.revision BETWEEN ?4 AND ?5 AND EXISTS (
             SELECT 1
         "#,
         " a.revision AND d.subject = a.subject AND d.action = a.action)
@@ -127,14 +155,19 @@ async fn list_from(
         LIMIT ?3",
         since,
         id,
-        limit
+        limit,
+        from,
+        to
     );
     Ok(acts.fetch_all(db).await?)
 }
 
-/// A changed subject; `None`: a setting, which has no id.
+/// A change to undo.
 struct ChangedSubject {
+    /// `None`: a setting, which has no id.
     subject_id: Option<i64>,
+    /// The values that it replaced, as JSON.
+    before: Option<String>,
 }
 
 /// Undoes what is still as the act left it.
@@ -142,7 +175,7 @@ pub async fn undo(tx: &mut Transaction<'_, Sqlite>, id: i64, act: &Act) -> Resul
     let undone = find(&mut **tx, id, act.now).await?;
     let changed = query_changes_as_left!(
         ChangedSubject,
-        "SELECT d.subject_id",
+        "SELECT d.subject_id, d.before",
         " ?1 AND d.subject = ?2 AND d.action = ?3 ORDER BY d.id",
         undone.revision,
         undone.subject,
@@ -150,45 +183,80 @@ pub async fn undo(tx: &mut Transaction<'_, Sqlite>, id: i64, act: &Act) -> Resul
     );
     let changed = changed.fetch_all(&mut **tx).await?;
     let ids = changed.iter().filter_map(|changed| changed.subject_id);
+    let befores = changed.iter().filter_map(|changed| {
+        let before = serde_json::from_str::<Value>(changed.before.as_deref()?);
+        Some((changed.subject_id?, before.ok()?))
+    });
     // The opposite of a deletion, or of a switch.
     let enabled = undone.action == Action::Disable;
     let mut count = changed.len();
-    match undone.subject {
-        Subject::Setting => count = settings::undo(tx, undone.revision, act).await?.len(),
-        Subject::UpstreamKey => {
+    match (undone.subject, undone.action) {
+        (Subject::Setting, _) => count = settings::undo(tx, undone.revision, act).await?.len(),
+        (Subject::UpstreamKey, Action::Delete) => {
             let ids: Vec<_> = ids.map(UpstreamKeyId).collect();
-            if undone.action == Action::Delete {
-                removal::restore(tx, &ids, act).await?;
-            } else {
-                states::update_enabled(tx, &ids, enabled, act).await?;
+            removal::restore(tx, &ids, act).await?;
+        }
+        (Subject::UpstreamKey, Action::Update) => {
+            count = 0;
+            for (id, before) in befores {
+                let id = UpstreamKeyId(id);
+                count += usize::from(undo_attributes::undo(tx, id, &before, act).await?);
             }
         }
-        Subject::ClientKey => {
+        (Subject::UpstreamKey, _) => {
+            let ids: Vec<_> = ids.map(UpstreamKeyId).collect();
+            states::update_enabled(tx, &ids, enabled, act).await?;
+        }
+        (Subject::ClientKey, Action::Delete) => {
+            for id in ids {
+                client_keys::change::restore(tx, ClientKeyId(id), act).await?;
+            }
+        }
+        (Subject::ClientKey, Action::Update) => {
+            count = 0;
+            for (id, before) in befores {
+                let id = ClientKeyId(id);
+                let is_undone = client_keys::change::undo_update(tx, id, &before, act).await?;
+                count += usize::from(is_undone);
+            }
+        }
+        (Subject::ClientKey, _) => {
             for id in ids {
                 client_keys::update_enabled(tx, ClientKeyId(id), enabled, act).await?;
             }
         }
-        Subject::AlertTarget => {
+        (Subject::Project, _) => {
+            for (id, before) in befores {
+                let billing = before["billing"].as_str().map(str::parse);
+                if let Some(Ok(billing)) = billing {
+                    projects::update_billing(tx, ProjectId(id), billing, act).await?;
+                }
+            }
+        }
+        (Subject::AlertTarget, _) => {
             for id in ids {
                 alert_targets::update_enabled(tx, AlertTargetId(id), enabled, act).await?;
             }
         }
-        Subject::EgressProxy => {
+        (Subject::EgressProxy, Action::Delete) => {
             for id in ids.map(EgressProxyId) {
-                if undone.action == Action::Delete {
-                    egress_proxies::restore(tx, id, act).await?;
-                } else {
-                    egress_proxies::update_enabled(tx, id, enabled, act).await?;
-                }
+                egress_proxies::restore(tx, id, act).await?;
             }
         }
-        Subject::Project
-        | Subject::Admin
-        | Subject::Backup
-        | Subject::RequestLog
-        | Subject::RequestBodies
-        | Subject::ApiToken
-        | Subject::MasterKey => count = 0,
+        (Subject::EgressProxy, _) => {
+            for id in ids.map(EgressProxyId) {
+                egress_proxies::update_enabled(tx, id, enabled, act).await?;
+            }
+        }
+        (
+            Subject::Admin
+            | Subject::Backup
+            | Subject::RequestLog
+            | Subject::RequestBodies
+            | Subject::ApiToken
+            | Subject::MasterKey,
+            _,
+        ) => count = 0,
     }
     if count == 0 {
         return Err(Error::NotFound(Thing::UndoableAct, id.to_string()));

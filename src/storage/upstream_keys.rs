@@ -8,6 +8,7 @@ pub mod listed;
 pub mod removal;
 pub mod search;
 pub mod states;
+pub mod undo_attributes;
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;

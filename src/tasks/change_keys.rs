@@ -10,6 +10,7 @@ use crate::pool::keys::imported_keys::ImportedKey;
 use crate::pool::keys::upstream_key::UpstreamKeyId;
 use crate::storage::audit::Act;
 use crate::storage::error::{Error, Result};
+use crate::storage::undo::{self, UndoableAct};
 use crate::storage::upstream_keys::change::{self, KeyChange};
 use crate::storage::upstream_keys::{InsertedKey, imported};
 use crate::storage::{installation, upstream_keys};
@@ -33,6 +34,7 @@ pub async fn run_job(app: &App, job: &Job, work: JobWork) {
     let done = match &work {
         JobWork::Change(ids, change) => change_all(app, job, ids, change).await,
         JobWork::Import { keys, known } => import_all(app, job, keys, *known).await,
+        JobWork::Undo(acts) => undo_all(app, job, acts).await,
         // Tests have a queue of their own.
         JobWork::Test(_) => Ok(()),
     };
@@ -76,6 +78,34 @@ async fn change_chunk(
         progress.wiped += counts.wiped;
         let first = progress.revisions.map_or(act.revision, |(first, _)| first);
         progress.revisions = Some((first, act.revision));
+    });
+    Ok(())
+}
+
+/// Undoes acts, each in one transaction: it was made in one.
+async fn undo_all(app: &App, job: &Job, acts: &[UndoableAct]) -> Result<()> {
+    for undone in acts {
+        let mut retries = WriteRetries::default();
+        while let Err(error) = undo_act(app, job, undone).await {
+            retries.wait_or_fail(error).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn undo_act(app: &App, job: &Job, undone: &UndoableAct) -> Result<()> {
+    let mut tx = app.db.begin().await?;
+    let act = Act::begin(&mut tx, &job.actor, clock::now()).await?;
+    let changed = match undo::undo(&mut tx, undone.id, &act).await {
+        Ok(done) => done.undone,
+        // Changed again since.
+        Err(Error::NotFound(..)) => 0,
+        Err(error) => return Err(error),
+    };
+    tx.commit().await?;
+    job.update_progress(|progress| {
+        progress.done += undone.count();
+        progress.changed += changed;
     });
     Ok(())
 }

@@ -211,6 +211,7 @@ translations! {
 
     testing(keys: &str) = "Test of {keys}", "測試 {keys}";
     importing(keys: &str) = "Import of {keys}", "匯入 {keys}";
+    undoing(keys: &str) = "Undoing changes of {keys}", "正在復原 {keys}的變更";
     changing(keys: &str) = "Change of {keys}", "變更 {keys}";
     keys_enabled(keys: &str) = "{keys} enabled", "已啟用 {keys}";
     keys_disabled(keys: &str) = "{keys} disabled", "已停用 {keys}";

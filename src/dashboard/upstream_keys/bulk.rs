@@ -11,9 +11,10 @@ use maud::{Markup, html};
 use serde::Deserialize;
 
 use crate::app::App;
+use crate::dashboard::bulk::{self, Confirmation, MAX_LISTED, SelectedRows, SelectionFields};
 use crate::dashboard::components::{field, href, text_input};
 use crate::dashboard::error_page::ErrorPage;
-use crate::dashboard::layout::{self, Section, heading};
+use crate::dashboard::layout::Section;
 use crate::dashboard::page_context::{Notice, PageContext};
 use crate::dashboard::translations::Language;
 use crate::dashboard::upstream_keys::bulk_action::BulkAction;
@@ -22,17 +23,16 @@ use crate::dashboard::upstream_keys::{edit, key_labels};
 use crate::error::Error;
 use crate::jobs::{Job, JobKind, JobProgress, JobWork, TestResult};
 use crate::pool::keys::upstream_key::{KeyAttributes, UpstreamKeyId, parse_tags};
+use crate::storage::audit::Subject;
 use crate::storage::rollups::begin_of_day;
+use crate::storage::undo::{self, UndoableAct};
 use crate::storage::upstream_keys::change::KeyChange;
-use crate::storage::upstream_keys::{self, search};
+use crate::storage::upstream_keys::search;
 
 /// The time to wait for a job before the response shows its progress page.
 const MAX_WAIT: Duration = Duration::from_millis(800);
 /// The time to wait for a test of one key, so that the response contains its result.
 const MAX_WAIT_FOR_TEST: Duration = Duration::from_secs(6);
-
-/// Keys listed on the confirmation page.
-const MAX_LISTED_KEYS: usize = 12;
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
@@ -51,9 +51,9 @@ pub struct BulkForm {
     priority: String,
 }
 
-/// The removals to undo.
+/// The revisions of the acts to undo.
 #[derive(Debug, Deserialize)]
-pub struct RemovalUndoQuery {
+pub struct UndoQuery {
     from: i64,
     to: i64,
 }
@@ -64,15 +64,19 @@ impl BulkForm {
         match action {
             BulkAction::Tag | BulkAction::Move | BulkAction::Delete => true,
             BulkAction::Test | BulkAction::Enable | BulkAction::Disable | BulkAction::Clear => {
-                self.scope == "all"
+                self.selection().is_all()
             }
         }
     }
 
-    /// The page of this server to return to.
-    fn back(&self) -> &str {
-        let is_ours = self.back.starts_with(list::PATH) && self.back.parse::<Uri>().is_ok();
-        if is_ours { &self.back } else { list::PATH }
+    fn selection(&self) -> SelectionFields<'_> {
+        SelectionFields {
+            scope: &self.scope,
+            ids: &self.id,
+            back: &self.back,
+            confirmed: &self.confirmed,
+            matched: &self.matched,
+        }
     }
 }
 
@@ -85,14 +89,27 @@ pub async fn update(
     let Ok(action) = form.action.parse::<BulkAction>() else {
         return Err(Error::Invalid(language.unknown_action().to_owned()).into());
     };
-    let (ids, is_as_confirmed) = selected_keys(&app, &context, &form).await?;
+    let selection = form.selection();
+    let back = selection.back_to(list::PATH);
+    let find = async {
+        let uri: Uri = back.parse().unwrap_or_default();
+        let query = axum::extract::Query::<KeyListQuery>::try_from_uri(&uri);
+        let query = query.map(|query| query.0).unwrap_or_default();
+        let found = list::find(&app, &query, context.now).await?;
+        Ok::<_, ErrorPage>(found.ids)
+    };
+    let rows = selection.rows(&app.jobs.matched, context.now, UpstreamKeyId, find);
+    let SelectedRows {
+        ids,
+        is_as_confirmed,
+    } = rows.await?;
     if ids.is_empty() {
         let notice = Notice::failed(language.no_keys_selected());
-        let redirect = context.redirect_with(notice, form.back()).await;
+        let redirect = context.redirect_with(notice, back).await;
         return Ok(redirect.into_response());
     }
     let page = async |error| confirmation_page(&app, &context, &form, action, &ids, error).await;
-    if form.needs_confirmation(action) && form.confirmed.is_empty() {
+    if form.needs_confirmation(action) && !selection.is_confirmed() {
         return Ok(page(None).await?.into_response());
     }
     if !is_as_confirmed {
@@ -111,48 +128,24 @@ pub async fn update(
         None => JobWork::Test(ids),
     };
     // A deleted key has no page any more.
-    let is_of_page = action == BulkAction::Delete && !form.back().contains('?');
-    let back = if is_of_page { list::PATH } else { form.back() };
+    let is_of_page = action == BulkAction::Delete && !back.contains('?');
+    let back = if is_of_page { list::PATH } else { back };
     Ok(start_job(&app, &context, work, back).await.into_response())
 }
 
-/// Undoes removals as long as the secrets are not erased.
+/// Undoes what the admin's last acts changed, except for what was changed again since.
 pub async fn undo(
     State(app): State<Arc<App>>,
     context: PageContext,
-    Query(undo): Query<RemovalUndoQuery>,
+    Query(query): Query<UndoQuery>,
 ) -> Result<Redirect, ErrorPage> {
-    let mut tx = app.db.begin().await?;
+    let revisions = (query.from, query.to);
+    let acts = undo::list_of_revisions(&app.db.readers, context.now, revisions).await?;
     let actor = context.actor();
-    let acts = (undo.from, undo.to);
-    let ids = upstream_keys::removal::list_removed_by(&mut tx, &actor.name, acts).await?;
-    tx.rollback().await?;
-    let work = JobWork::Change(ids, KeyChange::Restore);
-    Ok(start_job(&app, &context, work, list::PATH).await)
-}
-
-/// The keys that a form applies to, and whether these are the keys of its confirmation page, whose set may have expired.
-async fn selected_keys(
-    app: &Arc<App>,
-    context: &PageContext,
-    form: &BulkForm,
-) -> Result<(Vec<UpstreamKeyId>, bool), ErrorPage> {
-    if form.scope != "all" {
-        let mut ids: Vec<_> = form.id.iter().copied().map(UpstreamKeyId).collect();
-        ids.sort_unstable();
-        ids.dedup();
-        return Ok((ids, true));
-    }
-    let matched = u64::from_str_radix(&form.matched, 16).ok();
-    if let Some(ids) = matched.and_then(|id| app.jobs.matched.get(id, context.now)) {
-        return Ok((ids.to_vec(), true));
-    }
-    let uri: Uri = form.back().parse().unwrap_or_default();
-    let query = axum::extract::Query::<KeyListQuery>::try_from_uri(&uri);
-    let query = query.map(|query| query.0).unwrap_or_default();
-    let ids = list::find(app, &query, context.now).await?.ids;
-    // A confirmation of another set of keys does not apply to these.
-    Ok((ids, form.matched.is_empty()))
+    let of_keys =
+        |act: &UndoableAct| act.subject == Subject::UpstreamKey && act.actor == actor.name;
+    let acts: Vec<_> = acts.into_iter().filter(of_keys).collect();
+    Ok(start_job(&app, &context, JobWork::Undo(acts), list::PATH).await)
 }
 
 /// The change of the form, or its error; `None`: the action is a test.
@@ -207,7 +200,7 @@ pub async fn start_job(
     let has_page = match job.kind {
         JobKind::Test => job.total > 1,
         JobKind::Import => true,
-        JobKind::Change(_) => false,
+        JobKind::Change(_) | JobKind::Undo => false,
     };
     if !progress.ended || has_page {
         return Redirect::to(&job_path(&job));
@@ -238,6 +231,10 @@ pub fn job_notice(language: Language, job: &Job, progress: &JobProgress) -> Noti
             KeyChange::Restore => language.keys_restored(&keys),
             KeyChange::Delete => language.keys_deleted(&keys),
         },
+        JobKind::Undo if progress.changed == 0 => {
+            return Notice::failed(language.act_not_undone());
+        }
+        JobKind::Undo => return Notice::done(language.act_undone(progress.changed)),
         JobKind::Import => language.keys_imported(progress.new, progress.restored, progress.known),
         JobKind::Test => {
             let Some(tested) = progress.results.first() else {
@@ -258,10 +255,21 @@ pub fn job_notice(language: Language, job: &Job, progress: &JobProgress) -> Noti
     with_undo(Notice::done(done), job, progress)
 }
 
-/// Adds an undo button to removals, including interrupted ones; other changes have none.
+/// Adds an undo button to changes of which a state before is known, including interrupted ones. What the pool observed of
+/// keys before their cooldowns were cleared is gone.
 fn with_undo(notice: Notice, job: &Job, progress: &JobProgress) -> Notice {
-    match (&job.kind, progress.revisions) {
-        (JobKind::Change(KeyChange::Delete), Some((from, to))) => {
+    let can_be_undone = match &job.kind {
+        JobKind::Change(change) => match change {
+            KeyChange::Enable
+            | KeyChange::Disable
+            | KeyChange::Delete
+            | KeyChange::Update { .. } => progress.changed > 0,
+            KeyChange::Clear | KeyChange::Restore => false,
+        },
+        JobKind::Import | JobKind::Test | JobKind::Undo => false,
+    };
+    match progress.revisions {
+        Some((from, to)) if can_be_undone => {
             let (from, to) = (from.to_string(), to.to_string());
             notice.with_undo(href("/upstream-keys/undo", &[("from", &from), ("to", &to)]))
         }
@@ -279,43 +287,29 @@ async fn confirmation_page(
     error: Option<&str>,
 ) -> Result<Markup, ErrorPage> {
     let language = context.language;
-    let count = ids.len();
-    let title = language.confirm(action, &language.keys_counted(count));
-    let text = language.bulk_action_means(action);
-    let is_danger = matches!(action, BulkAction::Disable | BulkAction::Delete);
-    let is_all = form.scope == "all";
-    let matched = is_all.then(|| app.jobs.matched.insert(ids.to_vec(), context.now));
-    let first = &ids[..count.min(MAX_LISTED_KEYS)];
+    let selection = form.selection();
+    let is_all = selection.is_all();
+    let first = &ids[..ids.len().min(MAX_LISTED)];
     let today = begin_of_day(context.now);
-    let named = search::list_for_dashboard(&app.db.readers, first, today).await?;
-    let body = html! {
-        nav.crumbs { a href=(form.back()) { "← " (language.upstream_keys()) } }
-        (heading(&title, html! {}))
-        form.card.narrow method="post" action="/upstream-keys/bulk" {
-            (context.csrf_field())
-            input type="hidden" name="action" value=(action.name());
-            input type="hidden" name="scope" value=(form.scope);
-            input type="hidden" name="back" value=(form.back());
-            input type="hidden" name="confirmed" value="1";
-            @if let Some(matched) = matched {
-                input type="hidden" name="matched" value=(format!("{matched:016x}"));
-            } @else {
-                @for id in &form.id { input type="hidden" name="id" value=(id); }
-            }
-            @if let Some(error) = error { p.form-error role="alert" { (error) } }
-            @if !text.is_empty() { p { (text) } }
-            p.chips {
-                @for key in &named { span.chip { span.value { (key.label) } span.mono.muted { "…" (key.last4) } } }
-                @if count > named.len() { span.muted.small { (language.and_more(count - named.len())) } }
-            }
-            (value_fields(language, form, action))
-            div.actions {
-                button.primary.danger[is_danger] type="submit" { (title) }
-                a.button href=(form.back()) { (language.cancel()) }
-            }
-        }
+    let first = search::list_for_dashboard(&app.db.readers, first, today).await?;
+    let confirmation = Confirmation {
+        section: Section::UpstreamKeys,
+        list_title: language.upstream_keys(),
+        list_path: list::PATH,
+        title: &language.confirm(action, &language.keys_counted(ids.len())),
+        text: language.bulk_action_means(action),
+        action: action.name(),
+        is_danger: matches!(action, BulkAction::Disable | BulkAction::Delete),
+        count: ids.len(),
+        first: first
+            .into_iter()
+            .map(|key| (key.label, key.last4))
+            .collect(),
+        matched: is_all.then(|| app.jobs.matched.insert(ids.to_vec(), context.now)),
+        fields: value_fields(language, form, action),
+        error,
     };
-    Ok(layout::page(context, Section::UpstreamKeys, &title, body))
+    Ok(bulk::confirmation_page(context, &selection, confirmation))
 }
 
 fn value_fields(language: Language, form: &BulkForm, action: BulkAction) -> Markup {
@@ -340,12 +334,13 @@ mod tests {
     use crate::storage::audit::Actor;
 
     #[test]
-    fn an_interrupted_removal_can_be_undone() {
+    fn an_interrupted_change_can_be_undone_unless_it_cleared_states() {
         let ids = vec![UpstreamKeyId(1)];
         let now = Timestamp::from_millis(1_000_000);
         let progress = JobProgress {
             failed: Some("the disk is full".to_owned()),
             revisions: Some((7, 9)),
+            changed: 1,
             ..JobProgress::default()
         };
         let notice_of = |change, progress: &JobProgress| {
@@ -354,10 +349,11 @@ mod tests {
             job_notice(Language::English, &job, progress)
         };
 
-        let undo = notice_of(KeyChange::Delete, &progress).undo;
-
-        assert_eq!(undo.as_deref(), Some("/upstream-keys/undo?from=7&to=9"));
-        assert_eq!(notice_of(KeyChange::Disable, &progress).undo, None);
+        for change in [KeyChange::Delete, KeyChange::Disable, KeyChange::Enable] {
+            let undo = notice_of(change, &progress).undo;
+            assert_eq!(undo.as_deref(), Some("/upstream-keys/undo?from=7&to=9"));
+        }
+        assert_eq!(notice_of(KeyChange::Clear, &progress).undo, None);
         let nothing = JobProgress {
             revisions: None,
             ..progress

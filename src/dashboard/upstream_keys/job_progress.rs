@@ -159,6 +159,7 @@ fn title(language: Language, job: &Job) -> String {
         JobKind::Test => language.testing(&keys),
         JobKind::Import => language.importing(&keys),
         JobKind::Change(_) => language.changing(&keys),
+        JobKind::Undo => language.undoing(&keys),
     }
 }
 
@@ -179,7 +180,7 @@ fn job_card(context: &PageContext, app: &App, job: &Job) -> Markup {
             @match job.kind {
                 JobKind::Test => (test_results(language, job, &progress)),
                 JobKind::Import => (import_result(context, app, job, &progress)),
-                JobKind::Change(_) => {}
+                JobKind::Change(_) | JobKind::Undo => {}
             }
         }
     }

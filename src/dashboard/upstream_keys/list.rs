@@ -10,6 +10,7 @@ use strum::VariantArray;
 
 use crate::app::App;
 use crate::clock::Timestamp;
+use crate::dashboard::bulk::{self, BulkButton};
 use crate::dashboard::components::{
     ago, empty_state, href, number, select, success_rate, tabs, tokens, until,
 };
@@ -277,19 +278,13 @@ fn sort_options(language: Language) -> Vec<(&'static str, &'static str)> {
 }
 
 fn bulk_bar(language: Language, matching: usize) -> Markup {
-    html! {
-        div.bulk role="group" aria-label=(language.with()) {
-            label for="scope" { (language.with()) }
-            select #scope name="scope" {
-                option value="chosen" { (language.selected_keys()) }
-                option value="all" { (language.all_matching(&number(matching))) }
-            }
-            span.count.js-only.muted { span data-selected-count { "0" } " " (language.selected()) }
-            @for action in BulkAction::VARIANTS {
-                button.small.danger[*action == BulkAction::Delete] type="submit" name="action" value=(action.name()) { (language.bulk_action(*action)) }
-            }
-        }
-    }
+    let button = |action: &BulkAction| BulkButton {
+        name: action.name(),
+        label: language.bulk_action(*action),
+        is_danger: *action == BulkAction::Delete,
+    };
+    let buttons: Vec<_> = BulkAction::VARIANTS.iter().map(button).collect();
+    bulk::bar(language, matching, &buttons)
 }
 
 fn table(
@@ -319,10 +314,7 @@ fn table(
         div.table #upstream-key-list data-refresh {
             table.stack.keys data-keys {
                 thead { tr {
-                    th.choice scope="col" {
-                        input.js-only type="checkbox" data-select-all aria-label=(language.select_page());
-                        span.visually-hidden.no-js-only { (language.select_page()) }
-                    }
+                    (bulk::heading_cell(language))
                     (column("label", language.label(), false))
                     (column("state", language.state_heading(), false))
                     (column("project", language.project(), false))
@@ -348,9 +340,7 @@ fn table_row(context: &PageContext, row: &DashboardKey, key_status: Option<&KeyS
     let fullest_window = key_status.and_then(fullest_window);
     html! {
         tr {
-            td.choice {
-                input type="checkbox" name="id" value=(row.id.0) data-select aria-label=(language.select_key(&row.label));
-            }
+            (bulk::row_cell(language, row.id.0, &row.label))
             th scope="row" {
                 span.lines {
                     span {

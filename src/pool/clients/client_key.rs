@@ -31,6 +31,43 @@ use crate::pool::money::nano_usd;
 #[serde(transparent)]
 pub struct ClientKeyId(pub i64);
 
+/// Whether a client key can be used, apart from its limits.
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Serialize,
+    Deserialize,
+    EnumString,
+    IntoStaticStr,
+    VariantArray,
+    utoipa::ToSchema,
+)]
+#[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
+pub enum ClientKeyState {
+    Enabled,
+    Disabled,
+    Expired,
+}
+
+impl ClientKeyState {
+    pub fn of(enabled: bool, expires_at: Option<Timestamp>, now: Timestamp) -> Self {
+        match expires_at {
+            _ if !enabled => Self::Disabled,
+            Some(at) if at <= now => Self::Expired,
+            Some(_) | None => Self::Enabled,
+        }
+    }
+
+    /// The name in URLs and outputs.
+    pub fn name(self) -> &'static str {
+        self.into()
+    }
+}
+
 /// A client key as needed by the proxy; deleted ones are not loaded.
 #[derive(Debug, Clone)]
 pub struct ClientKey {
@@ -99,6 +136,19 @@ impl ClientLimits {
             ClientLimit::Concurrency => self.concurrency,
             ClientLimit::CostPerMonth => self.cost_per_month_nano_usd,
         }
+    }
+
+    /// Replaces one limit; `None`: no limit.
+    pub fn set(&mut self, limit: ClientLimit, most: Option<u64>) {
+        let target = match limit {
+            ClientLimit::RequestsPerMinute => &mut self.requests_per_minute,
+            ClientLimit::RequestsPerDay => &mut self.requests_per_day,
+            ClientLimit::TokensPerMinute => &mut self.tokens_per_minute,
+            ClientLimit::TokensPerDay => &mut self.tokens_per_day,
+            ClientLimit::Concurrency => &mut self.concurrency,
+            ClientLimit::CostPerMonth => &mut self.cost_per_month_nano_usd,
+        };
+        *target = most;
     }
 
     /// Whether any limit is set.

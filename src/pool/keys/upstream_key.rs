@@ -280,6 +280,18 @@ pub fn parse_tags(text: &str) -> Vec<String> {
     tags
 }
 
+/// The tags without those of `remove`, and with those of `add` at the end, each once.
+pub fn updated_tags(tags: &[String], add: &[String], remove: &[String]) -> Vec<String> {
+    let kept = tags.iter().filter(|tag| !remove.contains(tag));
+    let mut tags: Vec<_> = kept.cloned().collect();
+    for tag in add {
+        if !tags.contains(tag) {
+            tags.push(tag.clone());
+        }
+    }
+    tags
+}
+
 impl UpstreamKey {
     /// The project ids that must not reach a client: Google's number and id, not a name chosen by the admin.
     pub fn project_ids(&self) -> Vec<String> {
@@ -310,6 +322,21 @@ pub fn default_label(secret: &Secret) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn tags_are_added_once_and_removed() {
+        let texts = |texts: &[&str]| -> Vec<String> {
+            texts.iter().map(|text| (*text).to_owned()).collect()
+        };
+
+        let tags = updated_tags(
+            &texts(&["a", "b"]),
+            &texts(&["b", "c"]),
+            &texts(&["a", "x"]),
+        );
+
+        assert_eq!(tags, ["b", "c"]);
+    }
 
     #[test]
     fn googles_project_ids_differ_from_names_chosen_by_the_admin() {

@@ -1,10 +1,11 @@
-//! Creates a client key with all its terms.
+//! Creates a client key with all its terms, and checks that its name is free.
 
-use sqlx::{Sqlite, Transaction};
+use serde_json::json;
+use sqlx::{Sqlite, SqliteExecutor, Transaction};
 
 use crate::pool::clients::client_key::{ClientKeyId, HashKey};
 use crate::pool::secret::Secret;
-use crate::storage::audit::Act;
+use crate::storage::audit::{self, Act, Action, Subject};
 use crate::storage::client_keys::{self, ClientKeyTerms, NewClientKey};
 use crate::storage::error::Result;
 
@@ -22,9 +23,45 @@ pub async fn create(
         secret,
         expires_at: terms.expires_at,
     };
-    let inserted = client_keys::insert(tx, hash_key, &key, act).await?;
-    if let Some(id) = inserted {
-        client_keys::update(tx, id, terms, act).await?;
+    let Some(id) = client_keys::insert_row(tx, hash_key, &key, act).await? else {
+        return Ok(None);
+    };
+    client_keys::write_terms(tx, id, terms, act).await?;
+    let mut after = json!({
+        "name": terms.name, "note": terms.note, "last4": secret.last4(), "expires_at": terms.expires_at,
+    });
+    let unlimited = ClientKeyTerms {
+        name: terms.name.clone(),
+        note: terms.note.clone(),
+        expires_at: terms.expires_at,
+        ..ClientKeyTerms::default()
+    };
+    if let Some((_, set)) = audit::difference(unlimited.to_json(), terms.to_json())
+        && let (Some(after), Some(set)) = (after.as_object_mut(), set.as_object())
+    {
+        after.extend(set.clone());
     }
-    Ok(inserted)
+    let (subject, values) = ((Subject::ClientKey, Some(id.0)), (None, Some(after)));
+    audit::insert(tx, act, Action::Create, subject, &terms.name, values).await?;
+    Ok(Some(id))
+}
+
+/// Whether a key in use, other than `except`, has this name: filters by name would mean both.
+pub async fn is_name_taken(
+    db: impl SqliteExecutor<'_>,
+    name: &str,
+    except: Option<ClientKeyId>,
+) -> Result<bool> {
+    let taken = sqlx::query_scalar!(
+        r#"
+        SELECT EXISTS (
+            SELECT 1
+            FROM client_keys
+            WHERE name = ?1 AND removed_at_ms IS NULL AND id IS NOT ?2
+        ) AS "taken!: bool"
+        "#,
+        name,
+        except,
+    );
+    Ok(taken.fetch_one(db).await?)
 }

@@ -2,7 +2,7 @@
 
 use sqlx::{Sqlite, Transaction};
 
-use crate::pool::keys::upstream_key::{KeyAttributes, UpstreamKeyId};
+use crate::pool::keys::upstream_key::{KeyAttributes, UpstreamKeyId, updated_tags};
 use crate::storage::audit::Act;
 use crate::storage::error::Result;
 use crate::storage::projects;
@@ -73,7 +73,7 @@ pub async fn apply(
                 let mut attributes = attributes.clone();
                 if !add_tags.is_empty() || !remove_tags.is_empty() {
                     let tags = upstream_keys::tags(tx, *id).await?;
-                    attributes.tags = Some(updated_tags(tags, add_tags, remove_tags));
+                    attributes.tags = Some(updated_tags(&tags, add_tags, remove_tags));
                 }
                 let has_changed = upstream_keys::update(tx, *id, &attributes, act).await?;
                 counts.changed += usize::from(has_changed);
@@ -81,33 +81,4 @@ pub async fn apply(
         }
     }
     Ok(counts)
-}
-
-fn updated_tags(tags: Vec<String>, add: &[String], remove: &[String]) -> Vec<String> {
-    let mut tags: Vec<_> = tags
-        .into_iter()
-        .filter(|tag| !remove.contains(tag))
-        .collect();
-    for tag in add {
-        if !tags.contains(tag) {
-            tags.push(tag.clone());
-        }
-    }
-    tags
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn tags_are_added_once_and_removed() {
-        let texts = |texts: &[&str]| -> Vec<String> {
-            texts.iter().map(|text| (*text).to_owned()).collect()
-        };
-
-        let tags = updated_tags(texts(&["a", "b"]), &texts(&["b", "c"]), &texts(&["a", "x"]));
-
-        assert_eq!(tags, ["b", "c"]);
-    }
 }

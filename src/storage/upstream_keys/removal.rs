@@ -208,26 +208,6 @@ pub async fn restore(
     })
 }
 
-/// The keys that `actor` removed in the acts of a range of revisions.
-pub async fn list_removed_by(
-    tx: &mut Transaction<'_, Sqlite>,
-    actor: &str,
-    (first, last): (i64, i64),
-) -> Result<Vec<UpstreamKeyId>> {
-    let ids = sqlx::query_scalar!(
-        r#"
-        SELECT subject_id AS "id!: UpstreamKeyId"
-        FROM audit_log
-        WHERE revision BETWEEN ?1 AND ?2 AND subject = 'upstream_key' AND action = 'delete' AND actor = ?3
-            AND subject_id IS NOT NULL
-        "#,
-        first,
-        last,
-        actor,
-    );
-    Ok(ids.fetch_all(&mut **tx).await?)
-}
-
 /// Wipes the secrets of keys removed before `time`.
 pub async fn wipe_removed(db: impl SqliteExecutor<'_>, time: Timestamp) -> Result<()> {
     let updated = sqlx::query!(

@@ -134,7 +134,7 @@ async fn selected_keys_are_deleted_and_restored_in_a_browser() {
     browser.wait_for_text("50 upstream keys deleted").await;
     browser.wait_for_text("of 70").await;
     browser.click("Undo").await;
-    browser.wait_for_text("50 upstream keys restored").await;
+    browser.wait_for_text("50 changes undone").await;
     browser.wait_for_text("of 120").await;
     assert_eq!(browser.console_errors().await, [""; 0]);
 }
