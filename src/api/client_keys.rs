@@ -1,5 +1,8 @@
 //! `/client-keys`: the keys that clients send to this server.
 
+pub mod bulk;
+pub mod limits;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,19 +13,22 @@ use http::header::LOCATION;
 use http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use sqlx::{Sqlite, Transaction};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::api::authorize::ApiCaller;
+use crate::api::client_keys::bulk::ClientKeyListParams;
+use crate::api::client_keys::limits::LimitsBody;
 use crate::api::etag::{check_match, etag_of, tagged};
 use crate::api::idempotency::HasSecret;
 use crate::api::input::{JsonBody, Patch, PathOf, QueryOf};
-use crate::api::pages::{ListOrder, PageQuery, page_of};
+use crate::api::pages::{ListOrder, page_of};
 use crate::api::problem::Problem;
 use crate::app::App;
 use crate::clock::{self, Timestamp};
-use crate::pool::clients::client_key::{ClientKeyId, ClientLimits};
+use crate::pool::clients::client_key::ClientKeyId;
 use crate::pool::clients::scopes::{self, InvalidScope};
 use crate::pool::secret::Secret;
 use crate::storage::audit::Act;
@@ -33,14 +39,13 @@ use crate::storage::paging::Page;
 /// How long the old secret of a rotated key stays valid unless the request says otherwise, and at most.
 const KEEP_OLD: Duration = Duration::from_hours(24);
 const LONGEST_KEEP_OLD: Duration = Duration::from_hours(24 * 366);
-/// Billionths in a dollar.
-const NANO: f64 = 1e9;
 
 pub fn routes() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new()
         .routes(routes!(list, create))
         .routes(routes!(get, update, delete))
         .routes(routes!(rotate))
+        .merge(bulk::routes())
 }
 
 /// The attributes of a client key. A missing member keeps its value; a new key needs a name.
@@ -67,31 +72,6 @@ struct ClientKeyBody {
     tags: Option<Vec<String>>,
     /// Whether it may receive access to Google that bypasses this server.
     direct_access: Option<bool>,
-}
-
-/// Limits of a client key. A missing member keeps its value; `null` removes the limit.
-#[derive(Debug, Default, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-struct LimitsBody {
-    #[serde(default)]
-    #[schema(value_type = Option<u64>)]
-    requests_per_minute: Patch<u64>,
-    #[serde(default)]
-    #[schema(value_type = Option<u64>)]
-    requests_per_day: Patch<u64>,
-    #[serde(default)]
-    #[schema(value_type = Option<u64>)]
-    tokens_per_minute: Patch<u64>,
-    #[serde(default)]
-    #[schema(value_type = Option<u64>)]
-    tokens_per_day: Patch<u64>,
-    #[serde(default)]
-    #[schema(value_type = Option<u64>)]
-    concurrency: Patch<u64>,
-    /// In dollars.
-    #[serde(default)]
-    #[schema(value_type = Option<f64>)]
-    cost_per_month: Patch<f64>,
 }
 
 /// The only answer that contains the secret.
@@ -133,7 +113,9 @@ impl ClientKeyBody {
             return Err(Problem::invalid("expires_at is in the past"));
         }
         self.expires_at.apply(&mut terms.expires_at);
-        self.limits.apply(&mut terms.limits)?;
+        for (limit, most) in self.limits.members()? {
+            terms.limits.set(limit, most);
+        }
         let lists = [
             (
                 self.models,
@@ -166,64 +148,6 @@ impl ClientKeyBody {
 
 type Check = fn(&str) -> Result<(), InvalidScope>;
 
-impl LimitsBody {
-    fn apply(self, limits: &mut ClientLimits) -> Result<(), Problem> {
-        for (limit, target, member) in [
-            (
-                self.requests_per_minute,
-                &mut limits.requests_per_minute,
-                "requests_per_minute",
-            ),
-            (
-                self.requests_per_day,
-                &mut limits.requests_per_day,
-                "requests_per_day",
-            ),
-            (
-                self.tokens_per_minute,
-                &mut limits.tokens_per_minute,
-                "tokens_per_minute",
-            ),
-            (
-                self.tokens_per_day,
-                &mut limits.tokens_per_day,
-                "tokens_per_day",
-            ),
-            (self.concurrency, &mut limits.concurrency, "concurrency"),
-        ] {
-            if matches!(limit, Patch::Value(most) if !(1..=ClientLimits::LARGEST).contains(&most)) {
-                return Err(Problem::invalid(format!(
-                    "limits.{member} must be a number from 1 to {}, or null for no limit",
-                    ClientLimits::LARGEST
-                )));
-            }
-            limit.apply(target);
-        }
-        let cost = match self.cost_per_month {
-            Patch::Missing => Patch::Missing,
-            Patch::Null => Patch::Null,
-            Patch::Value(dollars) => Patch::Value(nano_usd(dollars)?),
-        };
-        cost.apply(&mut limits.cost_per_month_nano_usd);
-        Ok(())
-    }
-}
-
-fn nano_usd(dollars: f64) -> Result<u64, Problem> {
-    let nano = (dollars * NANO).round();
-    if !(1.0..=1e18).contains(&nano) {
-        let detail =
-            "limits.cost_per_month must be a positive amount of dollars, or null for no limit";
-        return Err(Problem::invalid(detail));
-    }
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "within the bounds above"
-    )]
-    Ok(nano as u64)
-}
-
 /// The tag of what a PATCH changes.
 fn etag(key: &ListedClientKey) -> String {
     etag_of(&json!([
@@ -240,14 +164,30 @@ fn etag(key: &ListedClientKey) -> String {
     ]))
 }
 
+/// Two keys of one name could not be told apart by the filters of the log.
+async fn refuse_taken_name(
+    tx: &mut Transaction<'_, Sqlite>,
+    name: &str,
+    except: Option<ClientKeyId>,
+) -> Result<(), Problem> {
+    if creation::is_name_taken(&mut **tx, name, except).await? {
+        let detail = format!("another client key has the name {name:?}");
+        return Err(Problem::invalid(detail));
+    }
+    Ok(())
+}
+
 /// List client keys
-#[utoipa::path(get, path = "/client-keys", tag = "client keys", params(PageQuery),
+#[utoipa::path(get, path = "/client-keys", tag = "client keys", params(ClientKeyListParams),
     responses((status = 200, body = Page<ListedClientKey>)))]
 async fn list(
     State(app): State<Arc<App>>,
-    QueryOf(query): QueryOf<PageQuery>,
+    Extension(caller): Extension<ApiCaller>,
+    QueryOf(query): QueryOf<ClientKeyListParams>,
 ) -> Result<Json<Page<ListedClientKey>>, Problem> {
-    let keys = client_keys::list(&app.db.readers).await?;
+    let mut keys = client_keys::list(&app.db.readers).await?;
+    let (filter, query) = query.split();
+    keys.retain(|key| filter.matches(key, caller.now));
     let page = page_of(keys, &query, ListOrder::OldestFirst, |key| key.id.0)?;
     Ok(Json(page))
 }
@@ -268,6 +208,7 @@ async fn create(
     body.apply(&mut terms, caller.now)?;
     let secret = Secret::generate(&mut rand::rng());
     let mut tx = app.db.begin().await?;
+    refuse_taken_name(&mut tx, &terms.name, None).await?;
     let keys = installation::keys(&mut tx, &app.db.data_keys).await?;
     let act = Act::begin(&mut tx, &caller.actor(), caller.now).await?;
     let created = creation::create(&mut tx, &keys.hash_key, &secret, &terms, &act).await?;
@@ -319,6 +260,9 @@ async fn update(
     let mut terms = client_keys::find_terms(&mut tx, id).await?;
     let enabled = body.enabled.unwrap_or(key.enabled);
     body.apply(&mut terms, caller.now)?;
+    if terms.name != key.name {
+        refuse_taken_name(&mut tx, &terms.name, Some(id)).await?;
+    }
     let act = Act::begin(&mut tx, &caller.actor(), caller.now).await?;
     client_keys::update(&mut tx, id, &terms, &act).await?;
     client_keys::update_enabled(&mut tx, id, enabled, &act).await?;
@@ -330,7 +274,7 @@ async fn update(
 
 /// Delete a client key
 ///
-/// Its requests stay in the log.
+/// Its requests stay in the log. It can be undone for a day.
 #[utoipa::path(delete, path = "/client-keys/{id}", tag = "client keys",
     params(("id" = ClientKeyId, Path), ("if-match" = Option<String>, Header, description = "Delete it only if it still has this ETag")),
     responses((status = 204)))]

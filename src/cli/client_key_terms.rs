@@ -7,9 +7,10 @@ use clap::Args;
 use crate::cli::time_argument::TimeArgument;
 use crate::clock::Timestamp;
 use crate::config::InvalidConfig;
-use crate::pool::clients::client_key::ClientLimits;
+use crate::pool::clients::client_key::{ClientLimit, ClientLimits};
 use crate::pool::clients::scopes::{self, InvalidScope};
 use crate::pool::money::{nano_usd, usd};
+use crate::storage::client_keys::change::{ListChange, TermChange};
 use crate::storage::client_keys::{ClientKeyTerms, ListedClientKey};
 
 /// The value that clears a limit or a list.
@@ -59,56 +60,89 @@ pub struct ClientKeyTermsArgs {
     note: Option<String>,
 }
 
-impl ClientKeyTermsArgs {
-    /// Applies the flags to the terms.
-    pub fn apply(self, terms: &mut ClientKeyTerms, now: Timestamp) -> Result<(), InvalidConfig> {
-        let limits = &mut terms.limits;
-        let limit = |target: &mut Option<u64>, flag: Option<ValueOrNone<Count>>| {
-            if let Some(ValueOrNone(limit)) = flag {
-                *target = limit.map(|Count(most)| most);
-            }
-        };
-        limit(&mut limits.requests_per_minute, self.requests_per_minute);
-        limit(&mut limits.requests_per_day, self.requests_per_day);
-        limit(&mut limits.tokens_per_minute, self.tokens_per_minute);
-        limit(&mut limits.tokens_per_day, self.tokens_per_day);
-        limit(&mut limits.concurrency, self.concurrency);
-        if let Some(ValueOrNone(cost)) = self.cost_per_month {
-            limits.cost_per_month_nano_usd = cost.map(|Usd(nano)| nano);
+/// Tags to add to those of each key and to remove from them.
+#[derive(Debug, Clone, Default, PartialEq, Args)]
+pub struct TagChangeArgs {
+    /// Tags of upstream keys to add, separated by commas
+    #[arg(long, value_name = "TAG", value_delimiter = ',', value_parser = tag, conflicts_with = "tags")]
+    add_tags: Vec<String>,
+    /// Tags of upstream keys to remove, likewise
+    #[arg(long, value_name = "TAG", value_delimiter = ',', value_parser = tag, conflicts_with = "tags")]
+    remove_tags: Vec<String>,
+}
+
+impl TagChangeArgs {
+    pub fn changes(&self) -> Vec<TermChange> {
+        let mut changes = Vec::new();
+        if !self.add_tags.is_empty() {
+            changes.push(TermChange::AddTags(self.add_tags.clone()));
         }
-        list(&mut terms.models, self.models, "--models")?;
-        list(&mut terms.paths, self.paths, "--paths")?;
-        list(&mut terms.addresses, self.addresses, "--addresses")?;
-        list(&mut terms.tags, self.tags, "--tags")?;
+        if !self.remove_tags.is_empty() {
+            changes.push(TermChange::RemoveTags(self.remove_tags.clone()));
+        }
+        changes
+    }
+}
+
+impl ClientKeyTermsArgs {
+    /// The changes that the flags name.
+    pub fn changes(self, now: Timestamp) -> Result<Vec<TermChange>, InvalidConfig> {
+        let mut changes = Vec::new();
+        for (limit, flag) in [
+            (ClientLimit::RequestsPerMinute, self.requests_per_minute),
+            (ClientLimit::RequestsPerDay, self.requests_per_day),
+            (ClientLimit::TokensPerMinute, self.tokens_per_minute),
+            (ClientLimit::TokensPerDay, self.tokens_per_day),
+            (ClientLimit::Concurrency, self.concurrency),
+        ] {
+            if let Some(ValueOrNone(most)) = flag {
+                changes.push(TermChange::Limit(limit, most.map(|Count(most)| most)));
+            }
+        }
+        if let Some(ValueOrNone(cost)) = self.cost_per_month {
+            let cost = cost.map(|Usd(nano)| nano);
+            changes.push(TermChange::Limit(ClientLimit::CostPerMonth, cost));
+        }
+        let lists: [(_, _, ListChange); 4] = [
+            ("--models", self.models, TermChange::Models),
+            ("--paths", self.paths, TermChange::Paths),
+            ("--addresses", self.addresses, TermChange::Addresses),
+            ("--tags", self.tags, TermChange::Tags),
+        ];
+        for (name, flag, to_change) in lists {
+            if let Some(items) = flag {
+                changes.push(to_change(list(items, name)?));
+            }
+        }
         if let Some(ValueOrNone(expires)) = self.expires {
-            terms.expires_at = expires.map(|expires| expires.resolve_forward(now));
-            if terms.expires_at.is_some_and(|at| at <= now) {
+            let expires = expires.map(|expires| expires.resolve_forward(now));
+            if expires.is_some_and(|at| at <= now) {
                 return Err(InvalidConfig::new("--expires is in the past"));
             }
+            changes.push(TermChange::Expiry(expires));
         }
-        if let Some(direct_access) = self.direct_access {
-            terms.direct_access = direct_access;
-        }
-        if let Some(note) = self.note {
-            terms.note = note;
+        changes.extend(self.direct_access.map(TermChange::DirectAccess));
+        changes.extend(self.note.map(TermChange::Note));
+        Ok(changes)
+    }
+
+    /// Applies the flags to the terms.
+    pub fn apply(self, terms: &mut ClientKeyTerms, now: Timestamp) -> Result<(), InvalidConfig> {
+        for change in self.changes(now)? {
+            change.apply(terms);
         }
         Ok(())
     }
 }
 
-fn list(
-    target: &mut Vec<String>,
-    flag: Option<Vec<String>>,
-    name: &str,
-) -> Result<(), InvalidConfig> {
-    let Some(items) = flag else { return Ok(()) };
+/// The items of a flag; `none` empties the list.
+fn list(items: Vec<String>, name: &str) -> Result<Vec<String>, InvalidConfig> {
     let clears = items.iter().any(|item| item == NONE);
     if clears && items.len() > 1 {
         let wrong = format!("{name}: `none` cannot be combined with other values");
         return Err(InvalidConfig::new(&wrong));
     }
-    *target = if clears { Vec::new() } else { items };
-    Ok(())
+    Ok(if clears { Vec::new() } else { items })
 }
 
 /// A value, or `none`.

@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 use sqlx::{Sqlite, Transaction};
 
-use crate::cli::client_key_terms::{self, ClientKeyTermsArgs};
+use crate::cli::client_key_terms::{self, ClientKeyTermsArgs, TagChangeArgs};
 use crate::cli::import_clients::{self, ImportArgs};
 use crate::cli::key_selection::{RemovalArgs, SelectionArgs};
 use crate::cli::pool_access::PoolAccess;
@@ -19,6 +19,7 @@ use crate::config::{DatabaseArgs, InvalidConfig, is_header_safe};
 use crate::pool::clients::client_key::ClientKeyId;
 use crate::pool::secret::Secret;
 use crate::storage::audit::{Act, Actor};
+use crate::storage::client_keys::change::ClientKeyChange;
 use crate::storage::client_keys::rotation;
 use crate::storage::client_keys::{ClientKeyTerms, ListedClientKey, creation};
 use crate::storage::paging::Page;
@@ -93,6 +94,8 @@ pub struct UpdateArgs {
     name: Option<String>,
     #[command(flatten)]
     terms: ClientKeyTermsArgs,
+    #[command(flatten)]
+    tags: TagChangeArgs,
 }
 
 /// The only output that contains the secret.
@@ -169,6 +172,7 @@ async fn create_in_file(
     let secret = secret.unwrap_or_else(|| Secret::generate(&mut rand::rng()));
     let db = database::open(args).await?;
     let mut tx = db.begin().await?;
+    refuse_taken_name(&mut tx, &terms.name).await?;
     let keys = installation::keys(&mut tx, &db.data_keys).await?;
     let act = Act::begin(&mut tx, &Actor::cli(), now).await?;
     let Some(id) = creation::create(&mut tx, &keys.hash_key, &secret, terms, &act).await? else {
@@ -213,7 +217,10 @@ async fn rotate(pool: &PoolAccess, arguments: RotateArgs) -> Result<()> {
 }
 
 async fn update(pool: &PoolAccess, arguments: UpdateArgs) -> Result<()> {
-    if arguments.name.is_none() && arguments.terms == ClientKeyTermsArgs::default() {
+    // Wrong arguments are reported before the database is opened.
+    let mut changes = arguments.terms.changes(clock::now())?;
+    changes.extend(arguments.tags.changes());
+    if arguments.name.is_none() && changes.is_empty() {
         let wrong = "no change given: add a flag such as --requests-per-day 1000; --help lists all";
         return Err(InvalidConfig::new(wrong).into());
     }
@@ -221,22 +228,20 @@ async fn update(pool: &PoolAccess, arguments: UpdateArgs) -> Result<()> {
     if arguments.name.is_some() && ids.as_ref().is_none_or(|ids| ids.len() > 1) {
         return Err(InvalidConfig::new("--name needs exactly one key").into());
     }
-    let now = clock::now();
-    let change = |terms: &mut ClientKeyTerms| {
-        if let Some(name) = &arguments.name {
-            terms.name.clone_from(name);
-        }
-        arguments.terms.clone().apply(terms, now)
-    };
-    // Wrong arguments are reported before the database is opened.
-    change(&mut ClientKeyTerms::default())?;
-    let changed = match pool {
+    let name = arguments.name;
+    let number = match pool {
         PoolAccess::File(args) => {
             database::change(args, async |tx, act| {
                 let ids = selected(tx, ids).await?;
                 for id in ids.iter().copied() {
                     let mut terms = client_keys::find_terms(tx, id).await?;
-                    change(&mut terms)?;
+                    if let Some(name) = name.as_ref().filter(|name| **name != terms.name) {
+                        refuse_taken_name(tx, name).await?;
+                        terms.name.clone_from(name);
+                    }
+                    for change in &changes {
+                        change.apply(&mut terms);
+                    }
                     client_keys::update(tx, id, &terms, act).await?;
                 }
                 Ok(ids.len())
@@ -245,18 +250,28 @@ async fn update(pool: &PoolAccess, arguments: UpdateArgs) -> Result<()> {
         }
         PoolAccess::Server(server) => {
             let keys = remote::client_keys::selected(server, ids).await?;
-            for key in &keys {
-                let mut terms = remote::client_keys::terms_of(key);
-                change(&mut terms)?;
-                remote::client_keys::update(server, key, &terms).await?;
+            if let (Some(name), [key]) = (&name, &keys[..]) {
+                remote::client_keys::rename(server, key.id, name).await?;
+            }
+            if !changes.is_empty() {
+                let change = ClientKeyChange::Update(changes);
+                remote::client_keys::change(server, &keys, &change).await?;
             }
             keys.len()
         }
     };
-    let count = output::count(changed, "client key");
+    let count = output::count(number, "client key");
     output::line(format!(
         "changed {count}; a running server applies it within 2 seconds"
     ))
+}
+
+/// Two keys of one name could not be told apart by the filters of the log.
+async fn refuse_taken_name(tx: &mut Transaction<'_, Sqlite>, name: &str) -> Result<()> {
+    if creation::is_name_taken(&mut **tx, name, None).await? {
+        bail!("another client key has the name {name:?}: choose another");
+    }
+    Ok(())
 }
 
 /// These ids, or those of all keys.
@@ -318,11 +333,7 @@ async fn list(pool: &PoolAccess, json: bool) -> Result<()> {
 }
 
 fn row(key: ListedClientKey, now: Timestamp) -> [String; 12] {
-    let state = match key.expires_at {
-        _ if !key.enabled => "disabled",
-        Some(at) if at <= now => "expired",
-        Some(_) | None => "enabled",
-    };
+    let state = key.state(now).name();
     let scopes = client_key_terms::describe_scopes(&key);
     [
         key.id.0.to_string(),
@@ -359,9 +370,12 @@ async fn switch(pool: &PoolAccess, ids: Option<Vec<i64>>, enabled: bool) -> Resu
             let is_all = ids.is_none();
             let mut keys = remote::client_keys::selected(server, ids).await?;
             keys.retain(|key| !is_all || key.enabled != enabled);
-            for key in &keys {
-                remote::client_keys::update_enabled(server, key.id, enabled).await?;
-            }
+            let change = if enabled {
+                ClientKeyChange::Enable
+            } else {
+                ClientKeyChange::Disable
+            };
+            remote::client_keys::change(server, &keys, &change).await?;
             keys.len()
         }
     };
@@ -389,10 +403,9 @@ async fn remove(pool: &PoolAccess, removed: RemovalArgs) -> Result<()> {
             .await?;
         }
         PoolAccess::Server(server) => {
-            for id in &ids {
-                let path = ["client-keys", &id.to_string()];
-                server.delete(&path).await?;
-            }
+            let keys = remote::client_keys::selected(server, Some(ids.clone())).await?;
+            let change = ClientKeyChange::Delete;
+            remote::client_keys::change(server, &keys, &change).await?;
         }
     }
     let count = output::count(ids.len(), "client key");

@@ -149,7 +149,8 @@ fn admin_routes() -> Vec<Route> {
         "/egress-proxies/{id}/remove" => get(egress_proxy::confirm_remove).post(egress_proxy::remove);
         "/audit" => get(audit::show);
         "/audit/{id}/undo" => post(audit::undo);
-        "/client-keys" => get(client_keys::show).post(client_key::create);
+        "/client-keys" => get(client_keys::list::show).post(client_key::create);
+        "/client-keys/bulk" => post(client_keys::bulk::update);
         "/client-keys/new" => get(client_key::new);
         "/client-keys/{id}" => get(client_keys::detail::show).post(client_key::update);
         "/client-keys/{id}/created" => get(client_key::created);

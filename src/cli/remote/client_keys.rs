@@ -8,9 +8,9 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::cli::remote::RemoteServer;
-use crate::pool::clients::client_key::ClientKeyId;
+use crate::pool::clients::client_key::{ClientKeyId, ClientLimit, ClientLimits};
 use crate::pool::secret::Secret;
-use crate::storage::audit;
+use crate::storage::client_keys::change::{ClientKeyChange, TermChange};
 use crate::storage::client_keys::{ClientKeyTerms, ListedClientKey};
 
 const PATH: &str = "client-keys";
@@ -73,42 +73,57 @@ pub async fn rotate(
     Ok(answer.into())
 }
 
-/// Changes the attributes of a key that differ: the server refuses some values that a key may have, as a past expiry.
-pub async fn update(
-    server: &RemoteServer,
-    key: &ListedClientKey,
-    terms: &ClientKeyTerms,
-) -> Result<()> {
-    let (before, after) = (body_of(&terms_of(key)), body_of(terms));
-    if let Some((_, changed)) = audit::difference(before, after) {
-        patch(server, key.id, &changed).await?;
-    }
-    Ok(())
-}
-
-pub async fn update_enabled(server: &RemoteServer, id: ClientKeyId, enabled: bool) -> Result<()> {
-    patch(server, id, &json!({ "enabled": enabled })).await
-}
-
-async fn patch(server: &RemoteServer, id: ClientKeyId, body: &Value) -> Result<()> {
+/// Gives a key another name.
+pub async fn rename(server: &RemoteServer, id: ClientKeyId, name: &str) -> Result<()> {
     let path = [PATH, &id.0.to_string()];
-    let _: ListedClientKey = server.send(Method::PATCH, &path, Some(body)).await?;
+    let body = json!({ "name": name });
+    let _: ListedClientKey = server.send(Method::PATCH, &path, Some(&body)).await?;
     Ok(())
 }
 
-/// The attributes of a key that can be changed.
-pub fn terms_of(key: &ListedClientKey) -> ClientKeyTerms {
-    ClientKeyTerms {
-        name: key.name.clone(),
-        note: key.note.clone(),
-        expires_at: key.expires_at,
-        limits: key.limits,
-        models: key.models.clone(),
-        paths: key.paths.clone(),
-        addresses: key.addresses.clone(),
-        tags: key.tags.clone(),
-        direct_access: key.direct_access,
+/// Changes keys in one act.
+pub async fn change(
+    server: &RemoteServer,
+    keys: &[ListedClientKey],
+    change: &ClientKeyChange,
+) -> Result<()> {
+    if keys.is_empty() {
+        return Ok(());
     }
+    let ids: Vec<_> = keys.iter().map(|key| key.id).collect();
+    let mut body = match change {
+        ClientKeyChange::Enable => json!({ "action": "enable" }),
+        ClientKeyChange::Disable => json!({ "action": "disable" }),
+        ClientKeyChange::Delete => json!({ "action": "delete" }),
+        ClientKeyChange::Update(changes) => {
+            let mut body = json!({ "action": "update" });
+            for change in changes {
+                match change {
+                    TermChange::Expiry(at) => body["expires_at"] = json!(at),
+                    TermChange::Limit(ClientLimit::CostPerMonth, most) => {
+                        let mut limits = ClientLimits::default();
+                        limits.set(ClientLimit::CostPerMonth, *most);
+                        body["limits"]["cost_per_month"] = json!(limits)["cost_per_month"].take();
+                    }
+                    TermChange::Limit(limit, most) => body["limits"][limit.name()] = json!(most),
+                    TermChange::Note(note) => body["note"] = json!(note),
+                    TermChange::Models(models) => body["models"] = json!(models),
+                    TermChange::Paths(paths) => body["paths"] = json!(paths),
+                    TermChange::Addresses(addresses) => body["addresses"] = json!(addresses),
+                    TermChange::Tags(tags) => body["tags"] = json!(tags),
+                    TermChange::DirectAccess(direct) => body["direct_access"] = json!(direct),
+                    TermChange::AddTags(tags) => body["add_tags"] = json!(tags),
+                    TermChange::RemoveTags(tags) => body["remove_tags"] = json!(tags),
+                }
+            }
+            body
+        }
+    };
+    body["ids"] = json!(ids);
+    let _: Value = server
+        .send(Method::POST, &[PATH, "bulk"], Some(&body))
+        .await?;
+    Ok(())
 }
 
 /// All attributes, with the names of the API.

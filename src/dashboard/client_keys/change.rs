@@ -11,7 +11,8 @@ use maud::{Markup, html};
 use crate::app::App;
 use crate::clock;
 use crate::dashboard::client_keys::form::{ClientKeyForm, FieldErrors};
-use crate::dashboard::client_keys::{page_of, parse_id};
+use crate::dashboard::client_keys::key_labels::{page_of, parse_id};
+use crate::dashboard::client_keys::list::PATH;
 use crate::dashboard::components::{card, confirm_form, copyable, empty_state, href};
 use crate::dashboard::error_page::ErrorPage;
 use crate::dashboard::layout::{self, Section, heading};
@@ -22,7 +23,7 @@ use crate::pool::clients::one_time_secrets::SecretOwner;
 use crate::pool::secret::Secret;
 use crate::storage::audit::Act;
 use crate::storage::client_keys::{self, ListedClientKey, creation};
-use crate::storage::installation;
+use crate::storage::{installation, undo};
 
 /// The form for a new client key.
 pub async fn new(context: PageContext) -> Markup {
@@ -35,7 +36,14 @@ pub async fn create(
     context: PageContext,
     Form(form): Form<ClientKeyForm>,
 ) -> Result<Response, ErrorPage> {
-    let terms = match form.terms(&context, None) {
+    let mut tx = app.db.begin().await?;
+    let mut terms = form.terms(&context, None);
+    if let Ok(given) = &terms
+        && creation::is_name_taken(&mut *tx, &given.name, None).await?
+    {
+        terms = Err(name_taken(&context));
+    }
+    let terms = match terms {
         Ok(terms) => terms,
         Err(errors) => {
             let page = new_form(&context, &form, &errors);
@@ -43,7 +51,6 @@ pub async fn create(
         }
     };
     let secret = Secret::generate(&mut rand::rng());
-    let mut tx = app.db.begin().await?;
     let keys = installation::keys(&mut tx, &app.db.data_keys).await?;
     let act = Act::begin(&mut tx, &context.actor(), context.now).await?;
     let created = creation::create(&mut tx, &keys.hash_key, &secret, &terms, &act).await?;
@@ -130,7 +137,14 @@ pub async fn update(
     let id = parse_id(&id)?;
     let mut tx = app.db.begin().await?;
     let before = client_keys::find_terms(&mut tx, id).await?;
-    let terms = match form.terms(&context, Some(&before)) {
+    let mut terms = form.terms(&context, Some(&before));
+    if let Ok(given) = &terms
+        && given.name != before.name
+        && creation::is_name_taken(&mut *tx, &given.name, Some(id)).await?
+    {
+        terms = Err(name_taken(&context));
+    }
+    let terms = match terms {
         Ok(terms) => terms,
         Err(errors) => {
             let page = edit_form(&context, id, &before.name, &form, &errors);
@@ -211,17 +225,31 @@ pub async fn delete(
     let mut tx = app.db.begin().await?;
     let act = Act::begin(&mut tx, &context.actor(), context.now).await?;
     client_keys::delete(&mut tx, key.id, &act).await?;
+    let revisions = (act.revision, act.revision);
+    let undoable = undo::list_of_revisions(&mut *tx, context.now, revisions).await?;
     tx.commit().await?;
     app.reload(clock::now()).await?;
     let notice = Notice::done(context.language.client_key_deleted(&key.name));
-    Ok(context.redirect_with(notice, "/client-keys").await)
+    let notice = match undoable.first() {
+        Some(act) => {
+            let undo = format!("/audit/{}/undo", act.id);
+            notice.with_undo(href(&undo, &[("back", PATH)]))
+        }
+        None => notice,
+    };
+    Ok(context.redirect_with(notice, PATH).await)
+}
+
+/// Two keys of one name could not be told apart by the filters of the log.
+fn name_taken(context: &PageContext) -> FieldErrors {
+    FieldErrors::from([("name", context.language.name_is_taken().to_owned())])
 }
 
 fn new_form(context: &PageContext, form: &ClientKeyForm, errors: &FieldErrors) -> Markup {
     let language = context.language;
     let (title, submit) = (language.new_client_key(), language.create_client_key());
     let fields = form.fields(context, errors);
-    form_page(context, title, "/client-keys", submit, fields)
+    form_page(context, title, PATH, submit, fields)
 }
 
 fn edit_form(

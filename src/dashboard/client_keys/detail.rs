@@ -15,9 +15,9 @@ use crate::dashboard::chart::{
     self, Chart, ChartBin, ChartKind, ChartUse, Series, Unit, figure, value,
 };
 use crate::dashboard::client_keys::change::usage_card;
+use crate::dashboard::client_keys::key_labels::{last_used, page_of, parse_id, state_badge};
 use crate::dashboard::client_keys::limit_usage::{LimitUsage, limit_list, limits};
 use crate::dashboard::client_keys::rotate::{old_secret, old_secret_notice};
-use crate::dashboard::client_keys::{last_used, page_of, parse_id, state_badge};
 use crate::dashboard::components::{
     ago, card, dollars, href, number, stat, success_rate, tabs, tokens, until,
 };

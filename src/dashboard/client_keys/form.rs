@@ -8,7 +8,7 @@ use maud::{Markup, html};
 use serde::Deserialize;
 
 use crate::clock::Timestamp;
-use crate::dashboard::components::{card, field};
+use crate::dashboard::components::{card, error_summary, field};
 use crate::dashboard::page_context::PageContext;
 use crate::dashboard::translations::Language;
 use crate::pool::clients::client_key::{ClientLimit, ClientLimits};
@@ -127,19 +127,12 @@ impl ClientKeyForm {
         if previous.is_some_and(|at| field_time(at, &context.zone) == text) {
             return Ok(previous);
         }
-        let moment = text.parse::<DateTime>().ok();
-        let moment = moment.and_then(|moment| moment.to_zoned(context.zone.clone()).ok());
-        let moment = moment.ok_or(context.language.bad_time())?;
-        let at = moment.timestamp().into();
-        if at <= context.now {
-            return Err(context.language.past_time());
-        }
-        Ok(Some(at))
+        parse_expiry(context, text)
     }
 
     fn limits(&self, language: Language, errors: &mut FieldErrors) -> ClientLimits {
         let mut read = |limit| {
-            self.limit(limit).unwrap_or_else(|| {
+            parse_limit(limit, self.text_of(limit)).unwrap_or_else(|| {
                 let message = match limit {
                     ClientLimit::CostPerMonth => language.bad_cost(),
                     _ => language.bad_limit(),
@@ -158,25 +151,6 @@ impl ClientKeyForm {
         }
     }
 
-    /// `None`: invalid; `Some(None)`: blank.
-    #[expect(
-        clippy::option_option,
-        reason = "the caller distinguishes invalid from blank"
-    )]
-    fn limit(&self, limit: ClientLimit) -> Option<Option<u64>> {
-        // Pages write large numbers with commas.
-        let text = self.text_of(limit).trim().replace(',', "");
-        if text.is_empty() {
-            return Some(None);
-        }
-        let (most, largest) = if is_cost(limit) {
-            (nano_usd(&text)?, i64::MAX.unsigned_abs())
-        } else {
-            (text.parse().ok()?, ClientLimits::LARGEST)
-        };
-        (1..=largest).contains(&most).then_some(Some(most))
-    }
-
     fn text_of(&self, limit: ClientLimit) -> &str {
         match limit {
             ClientLimit::RequestsPerMinute => &self.requests_per_minute,
@@ -192,6 +166,7 @@ impl ClientKeyForm {
     pub fn fields(&self, context: &PageContext, errors: &FieldErrors) -> Markup {
         let language = context.language;
         html! {
+            (error_summary(language, &labelled(language, errors)))
             (card(language.identification(), self.name_fields(context, errors)))
             (card(language.client_key_limits(), html! {
                 p.hint.small { (language.limits_lead()) }
@@ -252,8 +227,59 @@ impl ClientKeyForm {
     }
 }
 
+/// A time in the admin's zone that is not past; `None`: blank.
+pub fn parse_expiry(context: &PageContext, text: &str) -> Result<Option<Timestamp>, &'static str> {
+    let text = text.trim();
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let moment = text.parse::<DateTime>().ok();
+    let moment = moment.and_then(|moment| moment.to_zoned(context.zone.clone()).ok());
+    let moment = moment.ok_or(context.language.bad_time())?;
+    let at = moment.timestamp().into();
+    if at <= context.now {
+        return Err(context.language.past_time());
+    }
+    Ok(Some(at))
+}
+
+/// `None`: invalid; `Some(None)`: blank.
+pub fn parse_limit(limit: ClientLimit, text: &str) -> Option<Option<u64>> {
+    // Pages write large numbers with commas.
+    let text = text.trim().replace(',', "");
+    if text.is_empty() {
+        return Some(None);
+    }
+    let (most, largest) = if is_cost(limit) {
+        (nano_usd(&text)?, i64::MAX.unsigned_abs())
+    } else {
+        (text.parse().ok()?, ClientLimits::LARGEST)
+    };
+    (1..=largest).contains(&most).then_some(Some(most))
+}
+
 fn is_cost(limit: ClientLimit) -> bool {
     limit == ClientLimit::CostPerMonth
+}
+
+/// The errors in the order of the fields, each with its field's id and label.
+fn labelled(language: Language, errors: &FieldErrors) -> Vec<(&'static str, &'static str, &str)> {
+    let before = [
+        ("name", language.client_key_name()),
+        ("note", language.client_key_note()),
+        ("expires", language.client_key_expires()),
+    ];
+    let limits = ClientLimit::ALL.iter();
+    let limits = limits.map(|limit| (limit.name(), language.limit(*limit)));
+    let after = [
+        ("models", language.models_field()),
+        ("paths", language.paths_field()),
+        ("addresses", language.addresses_field()),
+        ("tags", language.key_tags_field()),
+    ];
+    let fields = before.into_iter().chain(limits).chain(after);
+    let errors = fields.filter_map(|(id, label)| Some((id, label, errors.get(id)?.as_str())));
+    errors.collect()
 }
 
 fn error_of<'a>(errors: &'a FieldErrors, field: &str) -> Option<&'a str> {

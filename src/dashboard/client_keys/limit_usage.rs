@@ -5,7 +5,7 @@ use maud::{Markup, html};
 
 use crate::app::App;
 use crate::clock::Timestamp;
-use crate::dashboard::client_keys::limit_amount;
+use crate::dashboard::client_keys::key_labels::limit_amount;
 use crate::dashboard::components::until_in;
 use crate::dashboard::page_context::BrowserContext;
 use crate::pool::calendar::{day_of, month_of};

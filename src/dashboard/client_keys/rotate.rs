@@ -12,7 +12,7 @@ use serde::Deserialize;
 use crate::app::App;
 use crate::clock;
 use crate::dashboard::client_keys::change::show_once;
-use crate::dashboard::client_keys::{page_of, parse_id};
+use crate::dashboard::client_keys::key_labels::{page_of, parse_id};
 use crate::dashboard::components::{Tone, ago, exact, field, mark, select, until};
 use crate::dashboard::error_page::ErrorPage;
 use crate::dashboard::layout::{self, Section, heading};

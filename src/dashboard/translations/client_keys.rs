@@ -1,7 +1,8 @@
 //! Texts of the client key pages.
 
 use super::{Language, labels, translations};
-use crate::pool::clients::client_key::ClientLimit;
+use crate::dashboard::client_keys::bulk_action::ClientKeyAction;
+use crate::pool::clients::client_key::{ClientKeyState, ClientLimit};
 use crate::pool::clients::scopes::InvalidScope;
 
 translations! {
@@ -37,8 +38,6 @@ translations! {
     client_key_last_used = "Last used", "最近使用";
     client_key_created = "Created", "建立時間";
     client_key_expires = "Expires", "到期時間";
-    client_key_on = "enabled", "啟用中";
-    client_key_off = "disabled", "已停用";
     client_key_expired = "expired", "已到期";
     no_limit = "no limit", "無限制";
     no_limits = "no limits", "無限制";
@@ -87,7 +86,7 @@ translations! {
     edit_client_key(name: &str) = "Edit {name}", "編輯 {name}";
     delete_client_key = "Delete key", "刪除金鑰";
     delete_client_key_question(name: &str) = "Delete the client key of {name}?", "要刪除 {name} 的用戶端金鑰嗎？";
-    delete_client_key_text = "Programs that use this key are rejected at once. Its requests stay in the log. This cannot be undone; to pause the key, disable it.", "使用此金鑰的程式會立即被拒絕，請求記錄仍會保留。此動作無法復原；若只想暫停使用，請停用此金鑰。";
+    delete_client_key_text = "Programs that use this key are rejected at once. Its requests stay in the log. For 24 hours this can be undone; to pause the key, disable it.", "使用此金鑰的程式會立即被拒絕，請求記錄仍會保留。24 小時內可以復原；若只想暫停使用，請停用此金鑰。";
     client_key_deleted(name: &str) = "Deleted the client key of {name}", "已刪除 {name} 的用戶端金鑰";
     client_key_enabled(name: &str) = "{name} is enabled", "已啟用 {name}";
     client_key_disabled(name: &str) = "{name} is disabled: its requests are rejected", "已停用 {name}：其請求會被拒絕";
@@ -116,13 +115,18 @@ translations! {
     changes_title = "Changes", "變更紀錄";
     no_changes = "No changes recorded", "沒有變更紀錄";
     bad_name = "A name has 1 to 100 characters", "名稱須為 1 到 100 個字元";
+    name_is_taken = "Another client key has this name: choose one that tells them apart in the log", "已有同名的用戶端金鑰，請改用可在記錄中區別的名稱";
+    bad_bulk_limit = "Enter a whole number of at least 1 (dollars may have decimals), 0 for no limit, or leave blank", "請輸入 1 以上的整數（美元可有小數），0 表示取消限制，或留空";
+    bulk_expires_hint(zone: &str) = "Leave blank to keep unchanged. Time zone: {zone}.", "留空表示不變更。時區：{zone}。";
+    never_expires = "Never expires", "永不到期";
+    bulk_limits_lead = "Leave blank to keep a limit unchanged; 0 removes it.", "留空表示不變更，0 表示取消該項限制。";
     bad_note = "A note has at most 1,000 characters", "備註最多 1,000 個字元";
     bad_limit = "Enter a whole number of at least 1, or leave blank", "請輸入 1 以上的整數，或留空";
     bad_cost = "Enter an amount in dollars such as 10 or 2.50, or leave blank", "請輸入美元金額，例如 10 或 2.50，或留空";
     bad_time = "Enter a date and time, or leave blank", "請輸入日期與時間，或留空";
     past_time = "This time is in the past. To reject the key now, disable it", "此時間已過。若要立即拒絕此金鑰，請停用它";
     empty_pattern = "Empty pattern", "有空白的樣式";
-    bad_pattern(what: &str) = "Invalid pattern: {what}", "樣式無效：{what}";
+    bad_pattern = "Invalid pattern: close each bracket, as in [ab] or {a,b}", "樣式無效：括號必須成對，例如 [ab] 或 {a,b}";
     bad_path = "A path begins with /, for example /v1beta/models/*", "路徑須以 / 開頭，例如 /v1beta/models/*";
     path_is_alias = "This path is an alias. Enter the path of Google's API: /v1beta/models/* or /v1beta/openai/*", "此路徑是別名，請輸入 Google API 的路徑：/v1beta/models/* 或 /v1beta/openai/*";
     bad_address(what: &str) = "{what} is not an IP address or network: enter for example 192.0.2.7, 192.0.2.0/24 or 2001:db8::/32", "{what} 不是 IP 位址或網段，請輸入如 192.0.2.7、192.0.2.0/24 或 2001:db8::/32";
@@ -131,6 +135,34 @@ translations! {
 }
 
 labels! {
+    client_key_state_label(ClientKeyState) {
+        Enabled = "enabled", "啟用中";
+        Disabled = "disabled", "已停用";
+        Expired = "expired", "已到期";
+    }
+
+    client_key_action(ClientKeyAction) {
+        Enable = "Enable", "啟用";
+        Disable = "Disable", "停用";
+        Update = "Change…", "變更…";
+        Delete = "Delete", "刪除";
+    }
+
+    /// The question before an action, which is also the label of its button.
+    confirm_client_keys(ClientKeyAction, keys: &str) {
+        Enable = "Enable {keys}", "啟用 {keys}";
+        Disable = "Disable {keys}", "停用 {keys}";
+        Update = "Change {keys}", "變更 {keys}";
+        Delete = "Delete {keys}", "刪除 {keys}";
+    }
+
+    client_key_action_means(ClientKeyAction) {
+        Enable = "Requests with these keys are accepted at once.", "使用這些金鑰的請求會立即被接受。";
+        Disable = "Requests with these keys are rejected until they are enabled.", "重新啟用之前，使用這些金鑰的請求都會被拒絕。";
+        Update = "What is left blank stays as it is for each key.", "留空的項目在每個金鑰上維持不變。";
+        Delete = "Requests with these keys are rejected at once. Their requests stay in the log. For 24 hours this can be undone.", "使用這些金鑰的請求會立即被拒絕，請求記錄仍會保留。24 小時內可以復原。";
+    }
+
     /// The label of a limit's form field.
     limit(ClientLimit) {
         RequestsPerMinute = "Requests per minute", "每分鐘請求數";
@@ -157,7 +189,7 @@ impl Language {
     pub fn bad_scope(self, error: &InvalidScope) -> String {
         match error {
             InvalidScope::Empty => self.empty_pattern().to_owned(),
-            InvalidScope::Glob(what) => self.bad_pattern(what),
+            InvalidScope::Glob(_) => self.bad_pattern().to_owned(),
             InvalidScope::Path => self.bad_path().to_owned(),
             InvalidScope::Alias => self.path_is_alias().to_owned(),
             InvalidScope::Address(what) => self.bad_address(what),

@@ -155,6 +155,34 @@ async fn changes_by_a_server_are_in_use_at_once_and_in_its_audit() {
     assert_eq!(list["items"][1]["note"], "changed");
     assert_eq!(list["items"][1]["limits"]["requests_per_day"], Value::Null);
     assert_eq!(list["items"][1]["limits"]["cost_per_month"], 1.5);
+    let tagged = [
+        "clients",
+        "update",
+        "--all",
+        "--add-tags",
+        "a,b",
+        "--concurrency",
+        "3",
+    ];
+    assert!(run(&tagged).starts_with("changed 2 client keys; "));
+    run(&[
+        "clients",
+        "update",
+        "2",
+        "--remove-tags",
+        "a",
+        "--name",
+        "team-2",
+    ]);
+    let list: Value = serde_json::from_str(&run(&["clients", "list", "--json"])).unwrap();
+    let names_and_tags = |key: &Value| (key["name"].clone(), key["tags"].clone());
+    assert_eq!(
+        names_and_tags(&list["items"][1]),
+        (json!("team-2"), json!(["b"]))
+    );
+    let acts: Value = serde_json::from_str(&run(&["undo", "--json", "--limit", "3"])).unwrap();
+    assert_eq!(acts["items"][0]["subject"], "client_key");
+    run(&["clients", "update", "1", "--tags", "none"]);
     let other = run(&["clients", "rotate", "2", "--keep-old", "0s"]);
     assert_ne!(other.trim(), secret);
     let refused = pool

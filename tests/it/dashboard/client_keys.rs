@@ -1,6 +1,7 @@
 //! Client keys created and changed in a browser without JavaScript apply to the next request.
 
 use gemini_pool::demo::fake_gemini::behaviour::FakeKey;
+use serde_json::json;
 
 use crate::support::TestPool;
 use crate::support::admin::AdminClient;
@@ -94,7 +95,7 @@ async fn an_invalid_value_is_reported_at_its_field() {
         ("expires", "soon", "Enter a date and time"),
         ("cost_per_month", "10€", "Enter an amount in dollars"),
         ("concurrency", "0", "Enter a whole number of at least 1"),
-        ("models", "gemini-[", "Invalid pattern"),
+        ("models", "gemini-[", "close each bracket"),
         ("paths", "openai", "A path begins with /"),
         (
             "addresses",
@@ -115,7 +116,128 @@ async fn an_invalid_value_is_reported_at_its_field() {
         assert_eq!(answer.status(), 422, "{field}: {value}");
         let page = answer.text().await.unwrap();
         assert!(page.contains(message), "{field}: {value}: {page}");
+        // The summary leads to the field, which has the focus and names its error.
+        assert!(
+            page.contains(&format!("href=\"#{field}\"")),
+            "{field}: {page}"
+        );
+        let invalid = format!(r#"aria-describedby="{field}-error"#);
+        assert!(page.contains(&invalid), "{field}: {page}");
+        assert_eq!(
+            page.matches(r#"aria-invalid="true" autofocus"#).count(),
+            1,
+            "{field}"
+        );
     }
     let listed = admin.get_page("/client-keys").await;
     assert!(!listed.contains("notebook"));
+}
+
+#[tokio::test]
+async fn two_client_keys_cannot_have_one_name() {
+    let pool = TestPool::with_keys([]).await;
+    let mut admin = AdminClient::sign_in(&pool).await;
+    let limited = [("name", "notebook"), ("requests_per_day", "5")];
+    assert_eq!(admin.submit("/client-keys", &limited).await.status(), 303);
+    let api = pool.admin_api().await;
+    let other = api.post("/client-keys", &json!({ "name": "other" })).await;
+    let path = format!("/client-keys/{}", other.json["id"]);
+
+    let again = admin.submit("/client-keys", &limited).await;
+    let renamed = admin.submit(&path, &[("name", "notebook")]).await;
+    let by_api = api
+        .post("/client-keys", &json!({ "name": "notebook" }))
+        .await;
+    let unchanged = admin
+        .submit(&path, &[("name", "other"), ("note", "x")])
+        .await;
+
+    assert_eq!(
+        (again.status().as_u16(), renamed.status().as_u16()),
+        (422, 422)
+    );
+    assert!(
+        again
+            .text()
+            .await
+            .unwrap()
+            .contains("Another client key has this name")
+    );
+    assert_eq!(
+        (by_api.status.as_u16(), unchanged.status().as_u16()),
+        (422, 303)
+    );
+    // A key with limits is one entry of the audit.
+    let audit = api.get("/audit?subject=client_key&action=create").await;
+    let created = &audit["items"][1];
+    assert_eq!(
+        (&created["name"], &created["after"]["requests_per_day"]),
+        (&json!("notebook"), &json!(5))
+    );
+    assert_eq!(audit["items"][1]["revision"], created["revision"]);
+}
+
+#[tokio::test]
+async fn many_client_keys_are_changed_at_once_and_back() {
+    let pool = TestPool::with_keys([]).await;
+    let api = pool.admin_api().await;
+    for number in 1..=14 {
+        let body = json!({ "name": format!("team-{number:02}"), "tags": ["old"] });
+        assert_eq!(api.post("/client-keys", &body).await.status, 201);
+    }
+    let Some(browser) = Browser::without_javascript(&pool).await else {
+        return;
+    };
+    browser.sign_in().await;
+    let with = async |query: &str| {
+        api.get(&format!("/client-keys?{query}")).await["items"]
+            .as_array()
+            .unwrap()
+            .len()
+    };
+
+    browser.open("/client-keys?q=team").await;
+    browser.click("Change…").await;
+    browser.wait_for_text("No keys selected").await;
+    browser.fill("scope", "all 14 that match").await;
+    browser.click("Change…").await;
+    browser.wait_for_text("Change 14 client keys").await;
+    browser.wait_for_text("and 2 more").await;
+    browser.fill("Requests per day", "many").await;
+    browser.click("Change 14 client keys").await;
+    browser.wait_for_text("0 for no limit").await;
+    browser.fill("Requests per day", "5").await;
+    browser.fill("Add tags", "new").await;
+    browser.fill("Remove tags", "old").await;
+    browser.screenshot("client-keys-bulk").await;
+    browser.click("Change 14 client keys").await;
+    browser.wait_for_text("14 client keys changed").await;
+    assert_eq!((with("tag=new").await, with("tag=old").await), (14, 0));
+    browser.click("Undo").await;
+    browser.wait_for_text("14 changes undone").await;
+    assert_eq!((with("tag=new").await, with("tag=old").await), (0, 14));
+
+    browser.fill("scope", "all 14 that match").await;
+    browser.click("Delete").await;
+    browser.wait_for_text("Delete 14 client keys").await;
+    browser.click("Delete 14 client keys").await;
+    browser.wait_for_text("14 client keys deleted").await;
+    assert_eq!(with("q=team").await, 0);
+    browser.click("Undo").await;
+    browser.wait_for_text("14 changes undone").await;
+    assert_eq!(with("q=team").await, 14);
+
+    browser.open("/client-keys?q=team-01").await;
+    browser.fill("scope", "all 1 that match").await;
+    browser.click("Disable").await;
+    browser.click("Disable 1 client key").await;
+    browser.wait_for_text("1 client key disabled").await;
+    assert_eq!(
+        (
+            with("state=disabled").await,
+            with("state=enabled&q=team").await
+        ),
+        (1, 13)
+    );
+    assert_eq!(browser.console_errors().await, [""; 0]);
 }
