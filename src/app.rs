@@ -29,6 +29,7 @@ use crate::pool::hedging::Hedging;
 use crate::pool::keys::lease::SharedKeyRegistry;
 use crate::pool::keys::overview::PoolOverview;
 use crate::pool::keys::registry::{KEYS_PER_LOCK, KeyPolicy, lease_order_at};
+use crate::pool::model_lists::ModelListPace;
 use crate::pool::quota::google_clock::begin_of_google_day;
 use crate::pool::request_id::{MAX_BEHIND, RequestId, RequestIdGenerator};
 use crate::pool::resources::affinity::ProjectAffinity;
@@ -45,7 +46,8 @@ use crate::storage::recorder::Recorder;
 use crate::storage::request_logs::{self, NewRequestLog};
 use crate::storage::upstream_keys::Evidence;
 use crate::storage::{
-    client_keys, client_usage, cooldowns, egress_proxies, encryption, installation, projects,
+    client_keys, client_usage, cooldowns, egress_proxies, encryption, installation, model_lists,
+    projects,
     quotas, revision, settings, upstream_keys,
 };
 use crate::traces::Traces;
@@ -82,6 +84,8 @@ pub struct App {
     pub login_throttle: Mutex<LoginThrottle>,
     /// Of `/my-usage`: a valid client key must not reset the count of sign-ins.
     pub my_usage_throttle: Mutex<LoginThrottle>,
+    /// When the lists of models of projects are read.
+    pub model_lists: Mutex<ModelListPace>,
     /// Background jobs that admins have started.
     pub jobs: Jobs,
     /// The memory that request bodies take.
@@ -134,6 +138,7 @@ impl App {
         let mut tx = db.begin().await?;
         let hash_key = installation::keys(&mut tx, &db.data_keys).await?.hash_key;
         let ids_in_use = request_logs::find_ids_in_use(&mut tx, now).await?;
+        let listed = model_lists::list_times(&mut *tx).await?;
         tx.commit().await?;
         let defaults = Settings::default();
         let app = Arc::new(Self {
@@ -153,6 +158,7 @@ impl App {
             login_throttle: Mutex::default(),
             my_usage_throttle: Mutex::default(),
             reload_lock: tokio::sync::Mutex::default(),
+            model_lists: Mutex::new(ModelListPace::new(listed, now)),
             jobs: Jobs::default(),
             stopping: CancellationToken::new(),
             body_memory: Arc::default(),

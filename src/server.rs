@@ -101,6 +101,7 @@ impl Server {
         tasks.spawn(tasks::probe_database::run(app.clone()));
         tasks.spawn(tasks::probe_egress::run(app.clone()));
         tasks.spawn(tasks::recheck_keys::run(app.clone()));
+        tasks.spawn(tasks::list_models::run(app.clone()));
         tasks.spawn(tasks::prune_logs::run(app.clone()));
         tasks.spawn(tasks::back_up::run(app.clone()));
         tasks.spawn(tasks::send_alerts::run(app.clone()));

@@ -15,11 +15,14 @@ use crate::api::pages::{limit, parse_cursor};
 use crate::api::problem::Problem;
 use crate::app::App;
 use crate::clock::Timestamp;
+use crate::gemini::prices;
 use crate::pool::keys::key_status::LimitSource;
 use crate::pool::keys::overview::ModelAvailability;
 use crate::pool::keys::project_quota::{ModelCapacity, ProjectWindow};
 use crate::pool::keys::upstream_key::ProjectId;
+use crate::pool::model_prices::ModelPrices;
 use crate::pool::quota::limits::Measure;
+use crate::storage::model_lists::{self, OfferedModels};
 use crate::storage::paging::Page;
 use crate::storage::request_logs::listed::list_models;
 
@@ -182,10 +185,19 @@ async fn capacity(
     })
 }
 
-/// A model that was used in the last thirty days, or that the running server keeps apart.
+/// A model that a project lists, that was used in the last thirty days, or that the running server keeps apart.
 #[derive(Debug, Serialize, ToSchema)]
 struct ModelAnswer {
     model: String,
+    /// How many projects list it. `null`: no list was read yet.
+    projects: Option<u64>,
+    /// What the lists say of it; `null`: nothing.
+    display_name: Option<String>,
+    input_token_limit: Option<u32>,
+    output_token_limit: Option<u32>,
+    /// As in `generateContent`.
+    methods: Option<Vec<String>>,
+    price: Option<ModelPriceAnswer>,
     /// Keys that can serve it now.
     usable: usize,
     /// Keys that cool down for it.
@@ -194,6 +206,39 @@ struct ModelAnswer {
     next_ready_at: Option<Timestamp>,
     /// Until when it is paused because Google is overloaded.
     overloaded_until: Option<Timestamp>,
+}
+
+/// The price of a million tokens, in dollars.
+#[derive(Debug, Serialize, ToSchema)]
+struct ModelPriceAnswer {
+    input_usd: f64,
+    /// `null`: no output is billed.
+    output_usd: Option<f64>,
+    /// The date of Google's list price; `null`: a price of the setting `model_prices`.
+    as_of: Option<String>,
+}
+
+impl ModelPriceAnswer {
+    fn of(own: &ModelPrices, model: &str, now: Timestamp) -> Option<Self> {
+        if let Some(own) = own.find(model) {
+            return Some(Self {
+                input_usd: dollars(own.input_nano_usd),
+                output_usd: Some(dollars(own.output_nano_usd)),
+                as_of: None,
+            });
+        }
+        let listed = prices::list_price(model, now)?;
+        Some(Self {
+            input_usd: dollars(listed.input_nano_usd),
+            output_usd: listed.output_nano_usd.map(dollars),
+            as_of: Some(prices::as_of().to_owned()),
+        })
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a price has few digits")]
+fn dollars(nano_usd: u64) -> f64 {
+    nano_usd as f64 / 1e9
 }
 
 /// List models
@@ -205,11 +250,27 @@ async fn models(
     let overview = app.overview(caller.now);
     let mut names = list_models(&app.db.readers, caller.now - MODELS_OF).await?;
     names.extend(overview.models.keys().cloned());
+    let OfferedModels {
+        models: mut offered,
+        listed_projects,
+        ..
+    } = model_lists::offered(&app.db.readers).await?;
+    names.extend(offered.keys().cloned());
+    let own = app.settings().model_prices.clone();
     names.sort_unstable();
     names.dedup();
     let models = names.into_iter().map(|model| {
         let availability = overview.model(&model);
+        let listed = offered.remove(&model);
+        let count = listed.as_ref().map_or(0, |listed| listed.projects);
+        let listed = listed.map(|listed| listed.model);
         ModelAnswer {
+            projects: (listed_projects > 0).then_some(count),
+            display_name: listed.as_ref().map(|listed| listed.display_name.clone()),
+            input_token_limit: listed.as_ref().and_then(|listed| listed.input_token_limit),
+            output_token_limit: listed.as_ref().and_then(|listed| listed.output_token_limit),
+            methods: listed.map(|listed| listed.methods),
+            price: ModelPriceAnswer::of(&own, &model, caller.now),
             model,
             usable: availability.usable,
             cooling_down: availability.cooling_down,

@@ -80,6 +80,7 @@ pub async fn run(pool: &PoolAccess, arguments: TestArgs) -> Result<()> {
         ids: &RequestIdGenerator::of_command(rand::random()),
         keys: &keys,
         recorder: &recorder,
+        model_lists: None,
     };
     let mut tested = Vec::with_capacity(chosen.len());
     let bar = bar(chosen.len(), "keys");

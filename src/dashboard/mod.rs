@@ -121,7 +121,8 @@ fn admin_routes() -> Vec<Route> {
         "/upstream-keys/{id}/edit" => get(upstream_keys::edit::show).post(upstream_keys::edit::update);
         "/usage" => get(usage::show);
         "/quota" => get(quota::show);
-        "/models" => get(models::show);
+        "/models" => get(models::list::show);
+        "/models/{name}" => get(models::detail::show);
         "/usage/export.csv" => get(usage::csv);
         "/try" => get(try_it::show).post(try_it::create);
         "/logout" => post(sign_in::delete);

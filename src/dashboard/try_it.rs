@@ -39,6 +39,7 @@ use crate::gemini::prices;
 use crate::in_process::{ActingClient, ProxyService};
 use crate::pool::request_id::RequestId;
 use crate::storage::client_keys::{self, ListedClientKey, tries};
+use crate::storage::model_lists;
 use crate::storage::request_logs::listed::{self, RequestLog};
 
 /// The user agent of the requests, by which the log shows where they come from.
@@ -236,7 +237,12 @@ async fn choices(
     clients.sort_by_cached_key(|(_, name)| name.to_lowercase());
     let used = listed::list_models(&app.db.readers, context.now - MODELS_USED_WITHIN).await?;
     let known = prices::model_ids().map(ToOwned::to_owned);
-    let models: BTreeSet<String> = used.into_iter().chain(known).collect();
+    let offered = model_lists::offered(&app.db.readers).await?.models;
+    let models: BTreeSet<String> = if offered.is_empty() {
+        used.into_iter().chain(known).collect()
+    } else {
+        used.into_iter().chain(offered.into_keys()).collect()
+    };
     Ok(TryChoices {
         clients,
         models: models.into_iter().collect(),

@@ -12,6 +12,7 @@ use tokio::time::timeout;
 use crate::clock::{self, Timestamp};
 use crate::gemini::errors::classify::{ErrorContext, classify, success};
 use crate::gemini::errors::error_body::{BodyKind, ErrorBody, MAX_ERROR_BYTES};
+use crate::gemini::model_list;
 use crate::gemini::response::content_decoder::decode_body;
 use crate::gemini::response::tap::{ResponseSummary, ResponseTap};
 use crate::gemini::target::Surface;
@@ -19,6 +20,7 @@ use crate::gemini::transport::{GeminiClient, UpstreamRequest};
 use crate::pool::egress::proxy::EgressProxyId;
 use crate::pool::health::check_schedule::CheckFinding;
 use crate::pool::health::verdict::{Rule, Verdict};
+use crate::pool::model_lists::ListedModel;
 use crate::pool::secret::Secret;
 use crate::pool::settings::Settings;
 
@@ -36,6 +38,19 @@ pub struct KeyCheck {
     pub has_generated: bool,
     /// The summary of the last response.
     pub summary: ResponseSummary,
+    /// The models that the key's project lists, if they were asked for.
+    pub models: Option<Vec<ListedModel>>,
+}
+
+/// What a check asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CheckScope {
+    /// Whether the key works.
+    Key,
+    /// The same, and all models of its project.
+    KeyAndModels,
+    /// Only the models.
+    Models,
 }
 
 /// One request with its verdict.
@@ -68,7 +83,7 @@ impl KeyCheck {
 
 /// The requests, each of which proves more than the one before it: Google lists models even for keys with which it
 /// refuses to generate. Only the last of three costs anything.
-pub fn check_requests(settings: &Settings) -> Vec<CheckRequest> {
+pub fn check_requests(settings: &Settings, scope: CheckScope) -> Vec<CheckRequest> {
     let model = settings.check_model.as_str();
     let model = if model.contains('/') {
         model.to_owned()
@@ -82,20 +97,25 @@ pub fn check_requests(settings: &Settings) -> Vec<CheckRequest> {
         body,
         answer_member,
     };
-    let mut check_requests = vec![
-        CheckRequest {
-            operation: "models.list",
-            method: Method::GET,
-            path: "/v1beta/models?pageSize=1".to_owned(),
-            body: "",
-            answer_member: "models",
-        },
-        post(
-            "countTokens",
-            r#"{"contents":[{"parts":[{"text":"."}]}]}"#,
-            "totalTokens",
-        ),
-    ];
+    let path = match scope {
+        CheckScope::Key => "/v1beta/models?pageSize=1",
+        CheckScope::KeyAndModels | CheckScope::Models => model_list::PATH,
+    };
+    let mut check_requests = vec![CheckRequest {
+        operation: "models.list",
+        method: Method::GET,
+        path: path.to_owned(),
+        body: "",
+        answer_member: "models",
+    }];
+    if scope == CheckScope::Models {
+        return check_requests;
+    }
+    check_requests.push(post(
+        "countTokens",
+        r#"{"contents":[{"parts":[{"text":"."}]}]}"#,
+        "totalTokens",
+    ));
     if settings.check_with_generate {
         check_requests.push(post(
             "generateContent",
@@ -111,14 +131,16 @@ pub async fn check_key(
     gemini: &GeminiClient,
     settings: &Settings,
     secret: &Secret,
+    scope: CheckScope,
     egress: Option<EgressProxyId>,
 ) -> KeyCheck {
     let mut checked = KeyCheck {
         steps: Vec::new(),
         has_generated: false,
         summary: ResponseSummary::default(),
+        models: None,
     };
-    for request in check_requests(settings) {
+    for request in check_requests(settings, scope) {
         let (began, clock) = (clock::now(), clock::instant());
         let received = timeout(
             REQUEST_TIMEOUT,
@@ -135,6 +157,7 @@ pub async fn check_key(
         checked.has_generated =
             request.operation == "generateContent" && answer.verdict.rule == Rule::Success;
         checked.summary = answer.summary;
+        checked.models = checked.models.or(answer.models);
         checked.steps.push(CheckStep {
             request,
             verdict: answer.verdict,
@@ -153,6 +176,7 @@ struct CheckResponse {
     verdict: Verdict,
     summary: ResponseSummary,
     bytes: usize,
+    models: Option<Vec<ListedModel>>,
 }
 
 impl CheckResponse {
@@ -161,6 +185,7 @@ impl CheckResponse {
             verdict: Verdict::without_answer(rule, message),
             summary: ResponseSummary::default(),
             bytes: 0,
+            models: None,
         }
     }
 }
@@ -231,10 +256,13 @@ fn classify_response(
         let message = "Gemini's error has an unsupported encoding".to_owned();
         return CheckResponse::none(Rule::MalformedAnswer, message);
     };
+    let reads_models = request.path == model_list::PATH && verdict.rule == Rule::Success;
+    let plain = reads_models.then(|| decode_body(body, headers, MAX_RESPONSE_BYTES));
     CheckResponse {
         verdict,
         summary,
         bytes: body.len(),
+        models: plain.flatten().and_then(|plain| model_list::parse(&plain)),
     }
 }
 
@@ -269,7 +297,7 @@ mod tests {
     fn a_check_costs_nothing_unless_it_generates() {
         let mut settings = Settings::default();
         let paths = |settings: &Settings| {
-            let check_requests = check_requests(settings).into_iter();
+            let check_requests = check_requests(settings, CheckScope::Key).into_iter();
             check_requests
                 .map(|request| request.path)
                 .collect::<Vec<_>>()
@@ -280,6 +308,8 @@ mod tests {
             "/v1beta/models/gemini-flash-lite-latest:countTokens",
         ];
         assert_eq!(paths(&settings), free);
+        let list = check_requests(&settings, CheckScope::Models);
+        assert_eq!((list.len(), list[0].path.as_str()), (1, model_list::PATH));
         settings.set("check_with_generate", "on").unwrap();
         settings.set("check_model", "tunedModels/mine").unwrap();
         assert_eq!(
@@ -296,7 +326,7 @@ mod tests {
         let quota = r#"{"error":{"code":429,"message":"Resource has been exhausted"}}"#;
         let missing =
             r#"{"error":{"code":404,"message":"models/x is not found for API version v1beta"}}"#;
-        let count = &check_requests(&Settings::default())[1];
+        let count = &check_requests(&Settings::default(), CheckScope::Key)[1];
         for (status, body, expected) in [
             (200, r#"{"totalTokens":1}"#, "alive"),
             (400, invalid, "dead"),

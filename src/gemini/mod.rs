@@ -8,6 +8,7 @@ pub mod headers;
 pub mod key_check;
 pub mod key_mask;
 pub mod live;
+pub mod model_list;
 pub mod name_lookup;
 pub mod prices;
 pub mod proxy_variables;

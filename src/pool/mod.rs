@@ -14,6 +14,7 @@ pub mod hedging;
 pub mod keys;
 pub mod master_key;
 pub mod model_fallback;
+pub mod model_lists;
 pub mod model_prices;
 pub mod model_timeouts;
 pub mod money;

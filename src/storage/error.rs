@@ -83,6 +83,7 @@ pub enum Thing {
     EgressProxy,
     Import,
     Job,
+    Model,
     Page,
     Project,
     Request,

@@ -39,6 +39,7 @@ pub mod log_pruning;
 pub mod log_size;
 pub mod log_views;
 pub mod migrations;
+pub mod model_lists;
 pub mod other_pool;
 pub mod ownership;
 pub mod paging;

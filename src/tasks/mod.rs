@@ -6,6 +6,7 @@ pub mod checkpoint;
 pub mod dispatch_queue;
 pub mod export_traces;
 pub mod keep_bodies;
+pub mod list_models;
 pub mod log_pruner;
 pub mod observe_alerts;
 pub mod probe_database;

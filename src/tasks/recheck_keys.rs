@@ -4,22 +4,28 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
+use parking_lot::Mutex;
 
 use crate::app::App;
 use crate::clock::{self, Timestamp, ticks};
-use crate::gemini::key_check::{KeyCheck, check_key};
+use crate::gemini::key_check::{CheckScope, KeyCheck, check_key};
 use crate::gemini::prices::cost_nano_usd;
 use crate::gemini::redact::Redactor;
 use crate::gemini::transport::GeminiClient;
 use crate::pool::egress::proxy::EgressProxyId;
-use crate::pool::health::check_schedule::DueCheck;
+use crate::pool::health::check_schedule::{CheckFinding, DueCheck};
 use crate::pool::health::state_change::StateChange;
 use crate::pool::health::verdict::Rule;
 use crate::pool::keys::lease::SharedKeyRegistry;
 use crate::pool::keys::project_number::learned_number;
+use crate::pool::keys::upstream_key::ProjectId;
+use crate::pool::model_lists::{ListedModel, ModelListPace};
 use crate::pool::quota::windows::QuotaAmount;
 use crate::pool::request_id::{RequestId, RequestIdGenerator};
 use crate::pool::settings::Settings;
+use crate::storage::db::Db;
+use crate::storage::error::Error;
+use crate::storage::model_lists;
 use crate::storage::recorder::Recorder;
 use crate::storage::request_logs::{LogKind, NewAttempt, NewRequestLog};
 use crate::storage::upstream_keys::Evidence;
@@ -113,6 +119,35 @@ pub struct KeyChecker<'a> {
     pub ids: &'a RequestIdGenerator,
     pub keys: &'a SharedKeyRegistry,
     pub recorder: &'a Recorder,
+    /// `None`: a command, which reads no lists of models.
+    pub model_lists: Option<ModelLists<'a>>,
+}
+
+/// Where the lists of models go, and when they are due.
+#[derive(Debug, Clone, Copy)]
+pub struct ModelLists<'a> {
+    pub pace: &'a Mutex<ModelListPace>,
+    pub db: &'a Db,
+}
+
+impl ModelLists<'_> {
+    /// Stores the list of a project whose key has passed its check.
+    async fn store(&self, project: ProjectId, models: &[ListedModel], now: Timestamp) {
+        let stored = async {
+            let mut tx = self.db.begin().await?;
+            let is_stored = model_lists::replace(&mut tx, project, models, now).await?;
+            tx.commit().await?;
+            Ok::<_, Error>(is_stored)
+        };
+        match stored.await {
+            Ok(true) => self.pace.lock().has_read(project, now),
+            Ok(false) => tracing::warn!(
+                project.id = project.0,
+                "a project's list of models is not stored: projects have too many different lists"
+            ),
+            Err(error) => tracing::warn!("a list of models could not be stored: {error}"),
+        }
+    }
 }
 
 impl<'a> KeyChecker<'a> {
@@ -125,15 +160,45 @@ impl<'a> KeyChecker<'a> {
             ids: &app.request_ids,
             keys: &app.keys,
             recorder: &app.recorder,
+            model_lists: Some(ModelLists {
+                pace: &app.model_lists,
+                db: &app.db,
+            }),
         }
     }
-    /// Checks one key, and records its row and the state changes.
+
+    /// Checks one key, and records its row and the state changes. If it passes and its project's list of models is due,
+    /// that is stored.
     pub async fn check(&self, due: &DueCheck) -> KeyCheck {
+        let now = clock::now();
+        let lists = self.model_lists;
+        let reads_list = lists.is_some_and(|lists| lists.pace.lock().take(due.project_id, now));
+        let scope = if reads_list {
+            CheckScope::KeyAndModels
+        } else {
+            CheckScope::Key
+        };
+        self.check_within(due, scope).await
+    }
+
+    /// Reads the models of a working key's project. A refusal of the key has the effects that it has in a check; that
+    /// Google lists models proves nothing about the key.
+    pub async fn list_models(&self, due: &DueCheck) -> KeyCheck {
+        self.check_within(due, CheckScope::Models).await
+    }
+
+    async fn check_within(&self, due: &DueCheck, scope: CheckScope) -> KeyCheck {
         let began = clock::now();
         let id = self.ids.next(began);
         let egress = self.keys.lock().egress_of(due.id);
-        let checked = check_key(self.gemini, &self.settings, &due.secret, egress).await;
+        let checked = check_key(self.gemini, &self.settings, &due.secret, scope, egress).await;
         let verdict = checked.verdict();
+        let finding = CheckFinding::of(verdict);
+        if let (CheckFinding::Accepted, Some(lists), Some(models)) =
+            (finding, &self.model_lists, &checked.models)
+        {
+            lists.store(due.project_id, models, clock::now()).await;
+        }
         drop(
             self.recorder
                 .record_finished(Box::new(self.row(id, due, egress, &checked))),
@@ -150,6 +215,9 @@ impl<'a> KeyChecker<'a> {
         let generated = checked
             .has_generated
             .then_some((self.settings.check_model.as_str(), amount));
+        if scope == CheckScope::Models && !matches!(finding, CheckFinding::Refused(_)) {
+            return checked;
+        }
         let (key, rule) = (due.id, verdict.rule.name());
         let mut keys = self.keys.lock();
         let mut changes = keys.settle_check(key, verdict, generated, egress, (began, clock::now()));
@@ -194,6 +262,8 @@ impl<'a> KeyChecker<'a> {
         let last = checked.steps.last().expect("a check sends a request");
         let (request, answered) = (&last.request, &checked.summary);
         let model = self.settings.check_model.as_str();
+        // A mere list of models concerns no model.
+        let uses_model = checked.steps.len() > 1 || checked.models.is_none();
         let bytes = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
         let sent = checked.steps.iter().map(|step| step.request.body.len());
         let received = checked.steps.iter().map(|step| step.response_bytes);
@@ -203,7 +273,7 @@ impl<'a> KeyChecker<'a> {
         let tier = answered.service_tier.as_deref();
         NewRequestLog {
             kind: LogKind::Check,
-            model: Some(model.to_owned()),
+            model: uses_model.then(|| model.to_owned()),
             model_version: answered.model_version.clone(),
             operation: Some(request.operation.to_owned()),
             status: last.verdict.status,

@@ -40,6 +40,10 @@ fn rows_of_new_table(table: &str) -> Option<&'static str> {
         "alert_deliveries" => Some(
             "(1, 1, 1, 'begin', 'msg_1', 'pending', 0, 1796000000000, 1796000000000, NULL, NULL, 1796000000000)",
         ),
+        "listed_models" => Some("(1, 'gemini-2.5-flash', 'Gemini 2.5 Flash', 1048576, NULL, '[]')"),
+        "model_lists" => Some("(1, zeroblob(32))"),
+        "model_list_entries" => Some("(1, 1)"),
+        "project_models" => Some("(1, 1, 1796000000000)"),
         "log_views" => Some("(1, 1, 'failures', 'outcome=failed', 1796000000000)"),
         "egress_proxies" => Some(
             "(1, 'one', 'http://proxy:3128', 'user:word', 1, '[]', '[]', 'broken', 'connect_failed', 'refused', 1796000000000, 1796000002000, 1, 1, 1796000000000, NULL)",

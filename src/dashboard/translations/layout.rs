@@ -121,6 +121,7 @@ labels! {
         ClientKey = "client key", "用戶端金鑰";
         Import = "import", "匯入";
         Job = "job", "工作";
+        Model = "model", "模型";
         Page = "page", "頁面";
         Project = "project", "專案";
         Request = "request", "請求";

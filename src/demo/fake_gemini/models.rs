@@ -75,8 +75,8 @@ pub fn get(model: &FakeModel) -> String {
     model.text.replace("\n    ", "\n") + "\n"
 }
 
-/// One page of `models.list`, 50 models unless the query asks otherwise.
-pub fn list(query: &str) -> String {
+/// One page of `models.list`, 50 models unless the query asks otherwise. A project's list has no model that it may not use.
+pub fn list(query: &str, left_out: Option<&str>) -> String {
     let size = param(query, "pageSize")
         .and_then(|size| size.parse().ok())
         .filter(|size| *size > 0)
@@ -90,7 +90,9 @@ pub fn list(query: &str) -> String {
             Some(last_seen + 1)
         })
         .unwrap_or(0);
-    let page: Vec<_> = MODELS.iter().skip(first).take(size).collect();
+    let listed = MODELS.iter().skip(first);
+    let listed = listed.filter(|model| left_out != Some(model.name.as_str()));
+    let page: Vec<_> = listed.take(size).collect();
     let texts: Vec<_> = page.iter().map(|model| model.text.as_str()).collect();
     let next = match page.last() {
         Some(last) if first + size < MODELS.len() => {

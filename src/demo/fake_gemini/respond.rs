@@ -167,7 +167,13 @@ impl RequestInProgress<'_> {
 
         let query = self.head.uri.query().unwrap_or_default();
         match self.request_target.operation {
-            Operation::ListModels => Ok(FakeResponse::json(models::list(query))),
+            Operation::ListModels => {
+                let left_out = match &self.behaviour {
+                    Behaviour::ModelRetired(model) => Some(model.as_str()),
+                    _ => None,
+                };
+                Ok(FakeResponse::json(models::list(query, left_out)))
+            }
             Operation::OpenAiListModels => Ok(FakeResponse::compact(models::openai_list())),
             Operation::GetInteraction => {
                 let answer = interactions::answer(&context)?.with_shape(&self.response_shape);

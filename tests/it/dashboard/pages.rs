@@ -57,6 +57,8 @@ const PAGES: &[&str] = &[
     "/quota?model=gemini-2.5-flash",
     "/quota?project=none",
     "/models",
+    "/models/gemini-2.5-flash",
+    "/models?q=no-such-model",
     "/my-usage",
     "/usage?span=90d&by=time",
     "/usage?span=24h&by=key",
