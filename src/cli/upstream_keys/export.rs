@@ -7,19 +7,16 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::{Args, ValueEnum};
 use csv::WriterBuilder;
-use serde::Serialize;
 
 use super::list::KeyFilterArgs;
 use crate::cli::pool_access::PoolAccess;
 use crate::cli::whole_file::write_whole_file;
 use crate::cli::{database, output};
 use crate::config::DatabaseArgs;
-use crate::pool::keys::upstream_key::{Billing, UpstreamKeyId};
+use crate::pool::keys::upstream_key::UpstreamKeyId;
 use crate::pool::secret::Secret;
-use crate::storage::csv_cells::cell;
 use crate::storage::paging::Page;
-use crate::storage::upstream_keys::exported;
-use crate::storage::upstream_keys::listed::ListedUpstreamKey;
+use crate::storage::upstream_keys::exported::{self, COLUMNS, ExportedKey};
 
 #[derive(Debug, Args)]
 pub struct ExportArgs {
@@ -46,53 +43,6 @@ enum KeyFormat {
     Text,
     /// A list of objects
     Json,
-}
-
-/// A key with what `import` reads of it; the names are those of the columns.
-#[derive(Debug, Serialize)]
-struct ExportedKey {
-    key: String,
-    label: String,
-    project: Option<String>,
-    billing: Billing,
-    priority: i64,
-    weight: i64,
-    tags: Vec<String>,
-    enabled: bool,
-}
-
-const COLUMNS: [&str; 8] = [
-    "key", "label", "project", "billing", "priority", "weight", "tags", "enabled",
-];
-
-impl ExportedKey {
-    /// The key with its secret; without one its last characters.
-    fn new(listed: ListedUpstreamKey, secret: Option<&Secret>) -> Self {
-        let masked = || format!("…{}", listed.last4);
-        Self {
-            key: secret.map_or_else(masked, |secret| secret.expose().to_owned()),
-            label: listed.label,
-            project: listed.project,
-            billing: listed.billing,
-            priority: listed.priority,
-            weight: listed.weight,
-            tags: listed.tags,
-            enabled: listed.enabled,
-        }
-    }
-
-    fn cells(&self) -> [String; COLUMNS.len()] {
-        [
-            cell(&self.key),
-            cell(&self.label),
-            cell(&self.project),
-            cell(&self.billing),
-            cell(&self.priority),
-            cell(&self.weight),
-            cell(&self.tags.join(",")),
-            cell(&self.enabled),
-        ]
-    }
 }
 
 pub(super) async fn export(pool: &PoolAccess, arguments: ExportArgs) -> Result<()> {
@@ -166,7 +116,7 @@ mod tests {
     use super::*;
     use crate::pool::keys::import::{self, Expected};
     use crate::pool::keys::imported_keys::ImportedKey;
-    use crate::pool::keys::upstream_key::KeyAttributes;
+    use crate::pool::keys::upstream_key::{Billing, KeyAttributes};
 
     fn key(number: usize, secret: &str) -> ExportedKey {
         ExportedKey {

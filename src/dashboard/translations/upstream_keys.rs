@@ -330,7 +330,8 @@ labels! {
         Disable = "Disable", "停用";
         Clear = "Clear cooldown", "清除冷卻";
         Tag = "Tag…", "標籤…";
-        Move = "Set project…", "設定專案…";
+        Move = "Set attributes…", "設定屬性…";
+        Export = "Export", "匯出";
         Delete = "Delete…", "刪除…";
     }
 
@@ -341,7 +342,8 @@ labels! {
         Disable = "Disable {keys}", "停用 {keys}";
         Clear = "Clear the cooldowns of {keys}", "清除 {keys}的冷卻";
         Tag = "Tag {keys}", "變更 {keys}的標籤";
-        Move = "Set the project of {keys}", "設定 {keys}的專案";
+        Move = "Set attributes of {keys}", "設定 {keys}的屬性";
+        Export = "Export {keys}", "匯出 {keys}";
         Delete = "Delete {keys}", "刪除 {keys}";
     }
 
@@ -353,6 +355,7 @@ labels! {
         Clear = "These keys are used at once despite earlier errors, and the observed limits of their projects are verified again.", "會立即使用這些金鑰，忽略先前的錯誤，並重新驗證其專案的已知上限。";
         Tag = "", "";
         Move = "Leave blank to keep unchanged.", "留空則維持不變。";
+        Export = "A CSV file without the secrets.", "不含密鑰的 CSV 檔。";
         Delete = "Requests use other keys at once. Within 24 hours you can undo this; after that the secrets are erased. Log entries remain.", "請求會立即改用其他金鑰。24 小時內可復原，之後會清除密鑰內容。請求記錄會保留。";
     }
 }

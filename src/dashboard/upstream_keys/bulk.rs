@@ -12,14 +12,14 @@ use serde::Deserialize;
 
 use crate::app::App;
 use crate::dashboard::bulk::{self, Confirmation, MAX_LISTED, SelectedRows, SelectionFields};
-use crate::dashboard::components::{field, href, text_input};
+use crate::dashboard::components::{field, href, select, text_input};
 use crate::dashboard::error_page::ErrorPage;
 use crate::dashboard::layout::Section;
 use crate::dashboard::page_context::{Notice, PageContext};
 use crate::dashboard::translations::Language;
 use crate::dashboard::upstream_keys::bulk_action::BulkAction;
 use crate::dashboard::upstream_keys::list::{self, KeyListQuery};
-use crate::dashboard::upstream_keys::{edit, key_labels};
+use crate::dashboard::upstream_keys::{edit, export, key_labels};
 use crate::error::Error;
 use crate::jobs::{Job, JobKind, JobProgress, JobWork, TestResult};
 use crate::pool::keys::upstream_key::{KeyAttributes, UpstreamKeyId, parse_tags};
@@ -49,6 +49,8 @@ pub struct BulkForm {
     remove_tags: String,
     project: String,
     priority: String,
+    billing: String,
+    weight: String,
 }
 
 /// The revisions of the acts to undo.
@@ -63,6 +65,7 @@ impl BulkForm {
     fn needs_confirmation(&self, action: BulkAction) -> bool {
         match action {
             BulkAction::Tag | BulkAction::Move | BulkAction::Delete => true,
+            BulkAction::Export => false,
             BulkAction::Test | BulkAction::Enable | BulkAction::Disable | BulkAction::Clear => {
                 self.selection().is_all()
             }
@@ -108,6 +111,9 @@ pub async fn update(
         let redirect = context.redirect_with(notice, back).await;
         return Ok(redirect.into_response());
     }
+    if action == BulkAction::Export {
+        return Ok(export::file(&app, &context, &ids).await?);
+    }
     let page = async |error| confirmation_page(&app, &context, &form, action, &ids, error).await;
     if form.needs_confirmation(action) && !selection.is_confirmed() {
         return Ok(page(None).await?.into_response());
@@ -142,8 +148,10 @@ pub async fn undo(
     let revisions = (query.from, query.to);
     let acts = undo::list_of_revisions(&app.db.readers, context.now, revisions).await?;
     let actor = context.actor();
-    let of_keys =
-        |act: &UndoableAct| act.subject == Subject::UpstreamKey && act.actor == actor.name;
+    // The billing of projects changes with their keys.
+    let of_keys = |act: &UndoableAct| {
+        matches!(act.subject, Subject::UpstreamKey | Subject::Project) && act.actor == actor.name
+    };
     let acts: Vec<_> = acts.into_iter().filter(of_keys).collect();
     Ok(start_job(&app, &context, JobWork::Undo(acts), list::PATH).await)
 }
@@ -155,7 +163,8 @@ fn change(
     action: BulkAction,
 ) -> Result<Option<KeyChange>, &'static str> {
     let (attributes, add_tags, remove_tags) = match action {
-        BulkAction::Test => return Ok(None),
+        // An export changes nothing and needs no job.
+        BulkAction::Test | BulkAction::Export => return Ok(None),
         BulkAction::Enable => return Ok(Some(KeyChange::Enable)),
         BulkAction::Disable => return Ok(Some(KeyChange::Disable)),
         BulkAction::Clear => return Ok(Some(KeyChange::Clear)),
@@ -167,7 +176,9 @@ fn change(
         BulkAction::Move => {
             let attributes = KeyAttributes {
                 project: edit::parse_name(language, &form.project)?,
+                billing: form.billing.parse().ok(),
                 priority: edit::parse_integer(language, &form.priority)?,
+                weight: edit::parse_weight(language, &form.weight)?,
                 ..KeyAttributes::default()
             };
             (attributes, Vec::new(), Vec::new())
@@ -314,6 +325,8 @@ async fn confirmation_page(
 
 fn value_fields(language: Language, form: &BulkForm, action: BulkAction) -> Markup {
     let tags = Some(language.tags_hint());
+    let mut billings = vec![("", language.unchanged())];
+    billings.extend(edit::billing_options(language));
     html! {
         @if action == BulkAction::Tag {
             (field("add_tags", language.add_tags(), tags, None, text_input("add_tags", &form.add_tags)))
@@ -321,7 +334,12 @@ fn value_fields(language: Language, form: &BulkForm, action: BulkAction) -> Mark
         }
         @if action == BulkAction::Move {
             (field("project", language.project(), Some(language.project_hint()), None, text_input("project", &form.project)))
-            (field("priority", language.priority(), Some(language.priority_hint()), None, text_input("priority", &form.priority)))
+            (field("billing", language.billing(), Some(language.billing_hint()), None,
+                select("billing", "billing", &form.billing, &billings)))
+            div.fields {
+                (field("priority", language.priority(), Some(language.priority_hint()), None, text_input("priority", &form.priority)))
+                (field("weight", language.weight(), Some(language.weight_hint()), None, text_input("weight", &form.weight)))
+            }
         }
     }
 }

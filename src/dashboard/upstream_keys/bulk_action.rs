@@ -12,6 +12,8 @@ pub enum BulkAction {
     Clear,
     Tag,
     Move,
+    /// Downloads them, without secrets.
+    Export,
     Delete,
 }
 

@@ -158,6 +158,17 @@ pub fn parse_integer(language: Language, text: &str) -> Result<Option<i64>, &'st
     text.parse().map(Some).map_err(|_| language.wrong_number())
 }
 
+/// A weight; `None` if the field is blank.
+pub fn parse_weight(language: Language, text: &str) -> Result<Option<u32>, &'static str> {
+    let text = text.trim();
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let weight = text.parse().ok();
+    let weight = weight.filter(|weight| (1..=MAX_WEIGHT).contains(weight));
+    weight.map(Some).ok_or(language.wrong_weight())
+}
+
 fn billing_value(billing: Billing) -> &'static str {
     match billing {
         Billing::Free => "free",

@@ -349,3 +349,49 @@ async fn a_key_without_quota_for_a_model_is_ready_for_others_and_says_so() {
         .key_status_summary(UpstreamKeyId(1), clock::now());
     assert_eq!(summary.unwrap().kind.name(), "ready");
 }
+
+#[tokio::test]
+async fn billing_and_weight_of_many_keys_are_set_undone_and_exported() {
+    let pool = TestPool::with_keys(pool_of_three()).await;
+    let mut admin = AdminClient::sign_in(&pool).await;
+    admin.get_page("/upstream-keys").await;
+    let bulk = "/upstream-keys/bulk";
+    let all = [
+        ("scope", "all"),
+        ("back", "/upstream-keys"),
+        ("action", "move"),
+        ("confirmed", "1"),
+    ];
+
+    let wrong = [&all[..], &[("weight", "0")]].concat();
+    assert_eq!(admin.submit(bulk, &wrong).await.status(), 422);
+    let set = [&all[..], &[("billing", "paid"), ("weight", "5")]].concat();
+    target(&admin.submit(bulk, &set).await);
+
+    let values = async || {
+        let keys = pool.keys().await.into_iter();
+        let values = keys.map(|key| format!("{:?} {}", key.billing, key.weight));
+        values.collect::<Vec<_>>()
+    };
+    assert_eq!(values().await, ["Paid 5"; 3]);
+    let page = admin.get_page("/upstream-keys").await;
+    let undo = page.split("action=\"/upstream-keys/undo").nth(1).unwrap();
+    let undo = undo.split('"').next().unwrap().replace("&amp;", "&");
+    let undo = format!("/upstream-keys/undo{undo}");
+    target(&admin.submit(&undo, &[]).await);
+    assert_eq!(values().await, ["Unknown 1"; 3]);
+
+    let some = [("action", "export"), ("id", "1"), ("id", "3")];
+    let file = admin.submit(bulk, &some).await;
+    let disposition = file.headers()["content-disposition"].to_str().unwrap();
+    assert!(disposition.starts_with("attachment; filename=\"gemini-pool-upstream-keys-"));
+    let lines = file.text().await.unwrap();
+    assert_shows_no_secret(&lines);
+    let lines: Vec<_> = lines.lines().collect();
+    assert_eq!(lines.len(), 3, "{lines:?}");
+    assert_eq!(
+        lines[0],
+        "key,label,project,billing,priority,weight,tags,enabled"
+    );
+    assert_eq!(lines[1], "…0001,key-0001,,unknown,0,1,,true");
+}
