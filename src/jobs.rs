@@ -13,6 +13,7 @@ use crate::clock::Timestamp;
 use crate::pool::clients::client_key::ClientKeyId;
 use crate::pool::keys::imported_keys::{ImportedKey, KeyImport};
 use crate::pool::keys::upstream_key::{KeyState, UpstreamKeyId};
+use crate::pool::what_if::{WhatIfChange, WhatIfResult};
 use crate::storage::audit::Actor;
 use crate::storage::undo::UndoableAct;
 use crate::storage::upstream_keys::change::KeyChange;
@@ -22,6 +23,8 @@ const MAX_JOBS: usize = 50;
 /// Maximum number of pending confirmations, and their lifetime.
 const MAX_PENDING: usize = 8;
 const PENDING_LIFETIME: Duration = Duration::from_mins(15);
+/// The total of a job that counts its progress in per cent.
+pub const PER_CENT: usize = 100;
 /// Maximum number of results kept of a test of many keys: failed ones first.
 pub const MAX_RESULTS: usize = 200;
 
@@ -37,6 +40,7 @@ pub struct Jobs {
     pub matched_clients: PendingConfirmations<Vec<ClientKeyId>>,
     changes: JobQueue,
     tests: JobQueue,
+    replays: JobQueue,
 }
 
 #[derive(Debug, Default)]
@@ -71,6 +75,15 @@ pub enum JobWork {
     },
     /// Undoes changes of keys.
     Undo(Vec<UndoableAct>),
+    WhatIf(WhatIfQuestion),
+}
+
+/// What is asked of a replay of the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WhatIfQuestion {
+    pub change: WhatIfChange,
+    /// How far back the requests go.
+    pub span: Duration,
 }
 
 /// What an import does with keys that are in the pool already.
@@ -90,6 +103,7 @@ pub enum JobKind {
     Change(KeyChange),
     Import,
     Undo,
+    WhatIf(WhatIfQuestion),
 }
 
 /// The progress of a job.
@@ -116,6 +130,8 @@ pub struct JobProgress {
     pub refused: usize,
     pub unclear: usize,
     pub results: Vec<TestedKey>,
+    /// For replays of the log.
+    pub what_if: Option<WhatIfResult>,
 }
 
 /// The result of one key's test; the field names are those of the JSON.
@@ -159,6 +175,7 @@ impl JobWork {
             Self::Test(ids) | Self::Change(ids, _) => ids.len(),
             Self::Import { keys, .. } => keys.len(),
             Self::Undo(acts) => acts.iter().map(UndoableAct::count).sum(),
+            Self::WhatIf(_) => PER_CENT,
         }
     }
 
@@ -168,6 +185,7 @@ impl JobWork {
             Self::Change(_, change) => JobKind::Change(change.clone()),
             Self::Import { .. } => JobKind::Import,
             Self::Undo(_) => JobKind::Undo,
+            Self::WhatIf(question) => JobKind::WhatIf(*question),
         }
     }
 }
@@ -232,6 +250,7 @@ impl Jobs {
         let queue = match job.kind {
             JobKind::Test => &self.tests,
             JobKind::Change(_) | JobKind::Import | JobKind::Undo => &self.changes,
+            JobKind::WhatIf(_) => &self.replays,
         };
         let mut queued = queue.queued.lock();
         queued.push_back((job.clone(), work));
@@ -261,6 +280,11 @@ impl Jobs {
     /// Waits for the next job that tests keys.
     pub async fn next_test(&self) -> (Arc<Job>, JobWork) {
         self.tests.next().await
+    }
+
+    /// Waits for the next replay of the log.
+    pub async fn next_replay(&self) -> (Arc<Job>, JobWork) {
+        self.replays.next().await
     }
 
     /// Removes expired confirmations.

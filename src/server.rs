@@ -107,6 +107,7 @@ impl Server {
         tasks.spawn(tasks::send_alerts::run(app.clone()));
         tasks.spawn(tasks::change_keys::run(app.clone()));
         tasks.spawn(tasks::test_keys::run(app.clone()));
+        tasks.spawn(tasks::what_if::run(app.clone()));
         tasks.spawn(service_manager::answer_watchdog());
 
         let graceful = GracefulShutdown::new();

@@ -19,6 +19,7 @@ use crate::app::App;
 use crate::clock::Timestamp;
 use crate::jobs::{Job, JobKind, TestedKey};
 use crate::pool::api_token::{ApiScope, NotPermitted, TokenAccess};
+use crate::pool::what_if::WhatIfResult;
 use crate::storage::error::{Error, Thing};
 use crate::storage::paging::Page;
 use crate::storage::upstream_keys::change::KeyChange;
@@ -28,11 +29,11 @@ use crate::storage::upstream_keys::change::KeyChange;
 pub struct JobAnswer {
     /// Valid until the server stops, or fifty later jobs have ended.
     id: String,
-    /// `import`, `test`, `enable`, `disable`, `clear`, `delete`, `restore`, `update` or `undo`.
+    /// `import`, `test`, `enable`, `disable`, `clear`, `delete`, `restore`, `update`, `undo` or `what_if`.
     kind: &'static str,
     actor: String,
     started_at: Timestamp,
-    /// The number of keys to process, and of those processed.
+    /// The number of keys to process, and of those processed; of a replay, 100 and the per cent done.
     total: usize,
     done: usize,
     ended: bool,
@@ -54,6 +55,8 @@ pub struct JobAnswer {
     unclear: usize,
     /// Of a test, failed ones first, at most 200.
     results: Vec<TestedKey>,
+    /// Of a replay of the log, when it has ended.
+    what_if: Option<WhatIfResult>,
 }
 
 impl JobAnswer {
@@ -78,6 +81,7 @@ impl JobAnswer {
             refused: progress.refused,
             unclear: progress.unclear,
             results: progress.results,
+            what_if: progress.what_if,
         }
     }
 }
@@ -87,6 +91,7 @@ fn kind(kind: &JobKind) -> &'static str {
         JobKind::Test => "test",
         JobKind::Import => "import",
         JobKind::Undo => "undo",
+        JobKind::WhatIf(_) => "what_if",
         JobKind::Change(KeyChange::Enable) => "enable",
         JobKind::Change(KeyChange::Disable) => "disable",
         JobKind::Change(KeyChange::Clear) => "clear",
@@ -114,6 +119,7 @@ fn scope(job: &Job) -> ApiScope {
     match job.kind {
         JobKind::Test => ApiScope::Checks,
         JobKind::Import | JobKind::Change(_) | JobKind::Undo => ApiScope::UpstreamKeys,
+        JobKind::WhatIf(_) => ApiScope::Quota,
     }
 }
 
@@ -121,7 +127,9 @@ fn scope(job: &Job) -> ApiScope {
 fn check_any_scope(caller: &ApiCaller) -> Result<(), NotPermitted> {
     let grant = caller.token.grant();
     let read = |scope| grant.permits(scope, TokenAccess::Read);
-    read(ApiScope::Checks).or_else(|_| read(ApiScope::UpstreamKeys))
+    read(ApiScope::Checks)
+        .or_else(|_| read(ApiScope::UpstreamKeys))
+        .or_else(|_| read(ApiScope::Quota))
 }
 
 /// List the jobs that run or wait

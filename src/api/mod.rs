@@ -24,6 +24,7 @@ pub mod tokens;
 pub mod undo;
 pub mod upstream_keys;
 pub mod usage;
+pub mod what_if;
 
 use std::sync::Arc;
 
@@ -55,7 +56,7 @@ pub fn router(app: &Arc<App>) -> (Router<Arc<App>>, Arc<OpenApi>) {
         (ApiScope::ClientKeys, client_keys::routes()),
         (ApiScope::Projects, projects::routes()),
         (ApiScope::EgressProxies, egress_proxies::routes()),
-        (ApiScope::Quota, quota::routes()),
+        (ApiScope::Quota, quota::routes().merge(what_if::routes())),
         (ApiScope::Models, quota::model_routes()),
         (ApiScope::Logs, logs::routes()),
         (ApiScope::Usage, usage::routes()),

@@ -121,6 +121,9 @@ fn admin_routes() -> Vec<Route> {
         "/upstream-keys/{id}/edit" => get(upstream_keys::edit::show).post(upstream_keys::edit::update);
         "/usage" => get(usage::show);
         "/quota" => get(quota::show);
+        "/quota/what-if" => get(quota::what_if::show).post(quota::what_if::create);
+        "/quota/what-if/{id}" => get(quota::what_if::show_job);
+        "/quota/what-if/{id}/live" => get(quota::what_if::live);
         "/models" => get(models::list::show);
         "/models/{name}" => get(models::detail::show);
         "/usage/export.csv" => get(usage::csv);

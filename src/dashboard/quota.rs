@@ -1,6 +1,7 @@
 //! `/quota`: the quota of each project and model, what is held back, and how long it lasts.
 
 mod view;
+pub mod what_if;
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;

@@ -29,3 +29,4 @@ pub mod secret;
 pub mod settings;
 pub mod traceparent;
 pub mod traffic_counters;
+pub mod what_if;

@@ -5,10 +5,9 @@ use std::time::Duration;
 use crate::app::App;
 use crate::clock;
 use crate::gemini::response::tap::ResponseSummary;
-use crate::pool::health::verdict::{Fault, Retry, Rule};
+use crate::pool::health::verdict::{Fault, Rule};
 use crate::pool::keys::selection::{KeyReuse, LeaseObstacle};
 use crate::pool::keys::upstream_key::KeyState;
-use crate::pool::outcome::Outcome;
 use crate::pool::retry::{NextStep, RetryBudget, StopReason, next_step};
 use crate::pool::settings::Settings;
 use crate::proxy::attempt::{Attempt, Reply};
@@ -74,7 +73,7 @@ pub async fn send_with_retry(
         };
         if let Some(failed) = hedged.failed {
             budget.add(failed.verdict.rule);
-            let reuse = reuse_after(failed.verdict.rule);
+            let reuse = KeyReuse::after(failed.verdict.rule);
             set_aside(&failed, reuse, selector, incoming, record);
         }
         let mut attempt = hedged.attempt;
@@ -99,7 +98,7 @@ pub async fn send_with_retry(
                 selector.forget_preference();
                 (KeyReuse::Never, Duration::ZERO)
             }
-            NextStep::TryAgain { pause } if in_time => (reuse_after(rule), pause),
+            NextStep::TryAgain { pause } if in_time => (KeyReuse::after(rule), pause),
             NextStep::TryAgain { .. } | NextStep::Answer(_) => {
                 record.stop(match step {
                     NextStep::Answer(reason) => reason,
@@ -159,17 +158,6 @@ fn summary_of(attempt: &Attempt, incoming: &Incoming) -> ResponseSummary {
         | Reply::ForeignRedirect
         | Reply::Session(_)
         | Reply::Closed(_) => ResponseSummary::default(),
-    }
-}
-
-/// Whether the same key may be tried again in this request.
-fn reuse_after(rule: Rule) -> KeyReuse {
-    match (rule.outcome(), rule.retry()) {
-        (Outcome::Quota, _) => KeyReuse::AfterCooldown,
-        (_, Retry::FreeWithOtherKey) => KeyReuse::Never,
-        (_, Retry::No | Retry::OneOtherKey | Retry::Once | Retry::TwiceAfterPause) => {
-            KeyReuse::Once
-        }
     }
 }
 
@@ -234,7 +222,7 @@ mod tests {
             (Rule::LocationUnsupported, KeyReuse::Once),
         ];
         for (rule, expected) in cases {
-            assert_eq!(reuse_after(rule), expected, "{rule:?}");
+            assert_eq!(KeyReuse::after(rule), expected, "{rule:?}");
         }
     }
 }

@@ -64,5 +64,6 @@ pub mod upload_sessions;
 pub mod upstream_keys;
 pub mod usage;
 pub mod wal_watch;
+pub mod what_if;
 pub mod write_batch;
 pub mod write_health;

@@ -35,8 +35,8 @@ pub async fn run_job(app: &App, job: &Job, work: JobWork) {
         JobWork::Change(ids, change) => change_all(app, job, ids, change).await,
         JobWork::Import { keys, known } => import_all(app, job, keys, *known).await,
         JobWork::Undo(acts) => undo_all(app, job, acts).await,
-        // Tests have a queue of their own.
-        JobWork::Test(_) => Ok(()),
+        // These have queues of their own.
+        JobWork::Test(_) | JobWork::WhatIf(_) => Ok(()),
     };
     drop(work);
     // The key registry is reloaded before the job is reported as ended. If that fails, the regular reload follows soon.

@@ -20,3 +20,4 @@ pub mod reseal_secrets;
 pub mod send_alerts;
 pub mod sweep;
 pub mod test_keys;
+pub mod what_if;

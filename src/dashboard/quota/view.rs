@@ -27,6 +27,7 @@ pub fn page(context: &PageContext, query: &QuotaQuery, data: &QuotaData) -> Mark
     let is_filtered = query.model().is_some() || !query.project.trim().is_empty();
     let sub = html! {
         span.sub { (language.quota_day_ends()) " " (until(context, data.day_ends, context.now)) }
+        a.button href="/quota/what-if" { (language.what_if()) }
     };
     let body = html! {
         (heading(language.quota(), sub))

@@ -210,7 +210,7 @@ pub async fn start_job(
     // Results of many keys are shown on the job's page.
     let has_page = match job.kind {
         JobKind::Test => job.total > 1,
-        JobKind::Import => true,
+        JobKind::Import | JobKind::WhatIf(_) => true,
         JobKind::Change(_) | JobKind::Undo => false,
     };
     if !progress.ended || has_page {
@@ -246,6 +246,7 @@ pub fn job_notice(language: Language, job: &Job, progress: &JobProgress) -> Noti
             return Notice::failed(language.act_not_undone());
         }
         JobKind::Undo => return Notice::done(language.act_undone(progress.changed)),
+        JobKind::WhatIf(_) => return Notice::done(language.what_if()),
         JobKind::Import => language.keys_imported(progress.new, progress.restored, progress.known),
         JobKind::Test => {
             let Some(tested) = progress.results.first() else {
@@ -277,7 +278,7 @@ fn with_undo(notice: Notice, job: &Job, progress: &JobProgress) -> Notice {
             | KeyChange::Update { .. } => progress.changed > 0,
             KeyChange::Clear | KeyChange::Restore => false,
         },
-        JobKind::Import | JobKind::Test | JobKind::Undo => false,
+        JobKind::Import | JobKind::Test | JobKind::Undo | JobKind::WhatIf(_) => false,
     };
     match progress.revisions {
         Some((from, to)) if can_be_undone => {

@@ -116,8 +116,10 @@ impl LiveUpdates for JobUpdates {
     }
 }
 
+/// A job with a page here; replays of the log have their own.
 fn find(app: &App, id: &str) -> Option<Arc<Job>> {
-    app.jobs.find(u64::from_str_radix(id, 16).ok()?)
+    let job = app.jobs.find(u64::from_str_radix(id, 16).ok()?);
+    job.filter(|job| !matches!(job.kind, JobKind::WhatIf(_)))
 }
 
 /// Whether the page will not change any more; an import also waits for the checks of its new keys.
@@ -139,7 +141,7 @@ fn unchecked_keys(app: &App, job: &Job) -> usize {
 pub fn running_jobs(context: &PageContext, jobs: &[Arc<Job>]) -> Markup {
     let language = context.language;
     html! {
-        @for job in jobs {
+        @for job in jobs.iter().filter(|job| !matches!(job.kind, JobKind::WhatIf(_))) {
             @let progress = job.progress();
             div.notice role="status" {
                 (mark(Tone::Wait))
@@ -160,6 +162,7 @@ fn title(language: Language, job: &Job) -> String {
         JobKind::Import => language.importing(&keys),
         JobKind::Change(_) => language.changing(&keys),
         JobKind::Undo => language.undoing(&keys),
+        JobKind::WhatIf(_) => language.what_if().to_owned(),
     }
 }
 
@@ -180,7 +183,7 @@ fn job_card(context: &PageContext, app: &App, job: &Job) -> Markup {
             @match job.kind {
                 JobKind::Test => (test_results(language, job, &progress)),
                 JobKind::Import => (import_result(context, app, job, &progress)),
-                JobKind::Change(_) | JobKind::Undo => {}
+                JobKind::Change(_) | JobKind::Undo | JobKind::WhatIf(_) => {}
             }
         }
     }

@@ -3,12 +3,14 @@
 use crate::clock::Timestamp;
 use crate::pool::egress::proxies::EgressBlock;
 use crate::pool::egress::proxy::EgressProxyId;
+use crate::pool::health::verdict::{Retry, Rule};
 use crate::pool::keys::readiness::CooldownEnd;
 use crate::pool::keys::ready_index::{ANY_MODEL, ModelNumber, Readiness, ReadyIndex, ReadyRank};
 use crate::pool::keys::registry::{
     KeyEntry, KeyRegistry, LeasedKey, QuotaReservation, lease_order_at,
 };
 use crate::pool::keys::upstream_key::{Billing, KeyCondition, KeyState, ProjectId, UpstreamKeyId};
+use crate::pool::outcome::Outcome;
 use crate::pool::quota::limits::Measure;
 use crate::pool::quota::windows::QuotaAmount;
 
@@ -51,6 +53,19 @@ pub enum KeyReuse {
     Once,
     /// Once its project's cooldown has ended.
     AfterCooldown,
+}
+
+impl KeyReuse {
+    /// Whether a request whose attempt came to `rule` may use the same key again.
+    pub fn after(rule: Rule) -> Self {
+        match (rule.outcome(), rule.retry()) {
+            (Outcome::Quota, _) => Self::AfterCooldown,
+            (_, Retry::FreeWithOtherKey) => Self::Never,
+            (_, Retry::No | Retry::OneOtherKey | Retry::Once | Retry::TwiceAfterPause) => {
+                Self::Once
+            }
+        }
+    }
 }
 
 /// Why no key can be leased now.

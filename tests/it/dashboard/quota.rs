@@ -4,8 +4,11 @@ use gemini_pool::demo::fake_gemini::FakeConfig;
 use gemini_pool::demo::fake_gemini::behaviour::FakeKey;
 use gemini_pool::demo::fake_gemini::quota::ProjectQuota;
 
-use crate::support::TestPool;
+use reqwest::Method;
+use serde_json::json;
+
 use crate::support::admin::AdminClient;
+use crate::support::{TestPool, eventually};
 
 const MODEL: &str = "gemini-2.5-flash";
 
@@ -82,4 +85,89 @@ async fn a_model_without_quota_is_a_note() {
     assert!(text.contains("no project has it"), "{text}");
     assert!(text.contains("not offered"), "{text}");
     assert!(!page.contains("heat-full"), "{text}");
+}
+
+#[tokio::test]
+async fn the_log_is_replayed_with_one_setting_changed() {
+    let pool = pool().await;
+    for _ in 0..6 {
+        assert_eq!(pool.generate().await.status(), 200);
+    }
+    for _ in 0..3 {
+        assert_eq!(pool.generate().await.status(), 429);
+    }
+    let mut admin = AdminClient::sign_in(&pool).await;
+    assert!(
+        admin
+            .get_page("/quota")
+            .await
+            .contains("href=\"/quota/what-if\"")
+    );
+    let form = text_of(&admin.get_page("/quota/what-if").await);
+    assert!(form.contains("Now: wait 0 s, 4 attempts"), "{form}");
+    let ask = [
+        ("setting", "more_projects"),
+        ("number", "many"),
+        ("hours", "1"),
+    ];
+    let wrong = admin.submit("/quota/what-if", &ask).await;
+    assert_eq!(wrong.status(), 422);
+    assert!(
+        wrong
+            .text()
+            .await
+            .unwrap()
+            .contains("aria-invalid=\"true\"")
+    );
+
+    let ask = [
+        ("setting", "more_projects"),
+        ("number", "1"),
+        ("hours", "1"),
+    ];
+    let asked = admin.submit("/quota/what-if", &ask).await;
+    assert_eq!(asked.status(), 303);
+    let job = asked.headers()["location"].to_str().unwrap().to_owned();
+    let id = job.rsplit('/').next().unwrap().to_owned();
+    let api = pool.admin_api().await;
+    let ended = eventually("the replay ends", async || {
+        let job = api.get(&format!("/jobs/{id}")).await;
+        (job["ended"] == true).then_some(job)
+    })
+    .await;
+
+    let page = text_of(&admin.get_page(&job).await);
+    for text in [
+        "More projects with one key each: 1",
+        "9 requests were replayed with 3 usable keys",
+        "Answered 6 6 8",
+        "Refused: no key or quota 3 3 1",
+        "100.0 % of the requests end in the replay",
+        "What the replay cannot know",
+    ] {
+        assert!(page.contains(text), "{text}: {page}");
+    }
+    let result = &ended["what_if"];
+    assert_eq!(result["changed"]["answered"], 8, "{ended}");
+    // The limits were not known before three attempts met them; the replay knows them from the beginning.
+    for (figures, attempts) in [("actual", 9), ("present", 6)] {
+        let figures = &result[figures];
+        assert_eq!(
+            (&figures["answered"], &figures["refused"]),
+            (&json!(6), &json!(3))
+        );
+        assert_eq!(figures["attempts"], attempts);
+    }
+    assert_eq!(result["left_out"], 0);
+    let by_api = json!({ "setting": "wait_for_key_seconds", "value": "20", "hours": 1 });
+    let started = api.post("/quota/what-if", &by_api).await;
+    assert_eq!(
+        (started.status.as_u16(), &started.json["kind"]),
+        (202, &json!("what_if"))
+    );
+    let wrong = json!({ "setting": "max_attempts", "value": "0" });
+    assert_eq!(api.post("/quota/what-if", &wrong).await.status, 422);
+    // The page of key jobs does not show it.
+    let other = admin.request(Method::GET, &format!("/upstream-keys/jobs/{id}"));
+    assert_eq!(other.send().await.unwrap().status(), 404);
 }
