@@ -246,7 +246,7 @@ fn row(context: &PageContext, key: &ListedClientKey, today: ClientKeyUsage) -> M
     html! {
         tr {
             (row_cell(language, key.id.0, &key.name))
-            th scope="row" data-label=(language.client_key_name()) {
+            th scope="row" {
                 span.named {
                     a data-row-link href=(page_of(key.id)) { (key.name) }
                     @if !key.note.is_empty() { span.note.muted { (key.note) } }

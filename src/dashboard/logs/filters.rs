@@ -39,9 +39,9 @@ pub fn form(
         form.log-filters method="get" action="/logs" role="search" {
             div.filters {
                 (text_input(language, query, LogField::Text))
-                (moment_filter(context, query, LogField::Since))
-                (moment_filter(context, query, LogField::Until))
-                (visible_filters(language, query, suggestions))
+                (moment_filter(context, query, LogField::Since, invalid))
+                (moment_filter(context, query, LogField::Until, invalid))
+                (visible_filters(language, query, suggestions, invalid))
                 button.primary type="submit" { (language.apply()) }
             }
             details #more-filters open[is_open] {
@@ -79,6 +79,7 @@ fn visible_filters(
     language: Language,
     query: &LogQuery,
     suggestions: &FilterSuggestions,
+    invalid: &[LogField],
 ) -> Markup {
     let outcomes = Outcome::ALL
         .iter()
@@ -103,19 +104,19 @@ fn visible_filters(
         .find(|(id, _)| id == client)
         .map_or(client, |(_, name)| name);
     html! {
-        (labelled(language, LogField::Outcome,
+        (labelled(language, LogField::Outcome, invalid,
             select("filter-outcome", LogField::Outcome.name(), query.get(LogField::Outcome), &outcomes)))
-        (labelled(language, LogField::Model, html! {
+        (labelled(language, LogField::Model, invalid, html! {
             input #filter-model name="model" value=(query.get(LogField::Model)) list="models"
                 placeholder=(language.any_model()) autocomplete="off";
             datalist #models { @for model in suggestions.models.iter().take(MAX_SUGGESTIONS) { option value=(model) {} } }
         }))
-        (labelled(language, LogField::Client, html! {
+        (labelled(language, LogField::Client, invalid, html! {
             input #filter-client name="client" value=(client) list="clients"
                 placeholder=(language.any_client()) autocomplete="off";
             datalist #clients { @for (_, name) in suggestions.clients.iter().take(MAX_SUGGESTIONS) { option value=(name) {} } }
         }))
-        (labelled(language, LogField::Key, html! {
+        (labelled(language, LogField::Key, invalid, html! {
             input #filter-key name="key" value=(suggestions.key_label.as_deref().unwrap_or(query.get(LogField::Key))) list="upstream-keys"
                 placeholder=(language.any_upstream_key()) autocomplete="off";
             datalist #upstream-keys { @for label in &suggestions.keys { option value=(label) {} } }
@@ -136,22 +137,25 @@ fn outcome_labels(language: Language, value: &str) -> Option<String> {
     }
 }
 
-fn labelled(language: Language, field: LogField, input: Markup) -> Markup {
-    html! {
-        div.filter {
-            label for={ "filter-" (field.name()) } { (field.label(language)) }
-            (input)
-        }
-    }
+fn labelled(language: Language, name: LogField, invalid: &[LogField], input: Markup) -> Markup {
+    let id = format!("filter-{}", name.name());
+    let error = invalid.contains(&name).then(|| language.invalid_value());
+    html! { div.filter { (field(&id, name.label(language), None, error, input)) } }
 }
 
 /// A time of the admin's zone. An age, as quick spans are, stays unless a time replaces it.
-fn moment_filter(context: &PageContext, query: &LogQuery, name: LogField) -> Markup {
+fn moment_filter(
+    context: &PageContext,
+    query: &LogQuery,
+    name: LogField,
+    invalid: &[LogField],
+) -> Markup {
     let (language, value) = (context.language, query.get(name));
     let local = local_time(value, &context.zone, context.now);
     labelled(
         language,
         name,
+        invalid,
         html! {
             @if local.is_none() && !value.is_empty() { input type="hidden" name=(name.name()) value=(value); }
             input #{ "filter-" (name.name()) } type="datetime-local" step="1" name=(name.name()) value=(local.unwrap_or_default());

@@ -136,9 +136,9 @@ translations! {
 
 labels! {
     client_key_state_label(ClientKeyState) {
-        Enabled = "enabled", "啟用中";
-        Disabled = "disabled", "已停用";
-        Expired = "expired", "已到期";
+        Enabled = "Enabled", "啟用中";
+        Disabled = "Disabled", "已停用";
+        Expired = "Expired", "已到期";
     }
 
     client_key_action(ClientKeyAction) {

@@ -40,6 +40,7 @@ translations! {
     tokens_today = "Tokens today", "今日 Token 數";
     tokens_counted(count: &str) = "{count} tokens", "{count} Token";
     quota_used = "Daily quota", "今日配額";
+    quota_used_up = "used up", "已用完";
     last_used = "Last used", "最近使用";
     created = "Created", "建立時間";
     failing_today = "With failures today", "今日有失敗";

@@ -338,6 +338,7 @@ fn table_row(context: &PageContext, row: &DashboardKey, key_status: Option<&KeyS
     let in_flight = key_status.map_or(0, |key_status| key_status.in_flight);
     let billing = key_status.map_or(row.billing, |key_status| key_status.billing);
     let fullest_window = key_status.and_then(fullest_window);
+    let is_used_up = key_status.is_some_and(KeyStatus::has_used_up_day);
     html! {
         tr {
             (bulk::row_cell(language, row.id.0, &row.label))
@@ -374,7 +375,13 @@ fn table_row(context: &PageContext, row: &DashboardKey, key_status: Option<&KeyS
             td.number data-label=(language.tokens_used()) title=(number(row.today.tokens)) {
                 (tokens(row.today.tokens.unsigned_abs()))
             }
-            td.quota.absent[fullest_window.is_none()] data-label=(language.quota_used()) { (quota(language, fullest_window)) }
+            td.quota.absent[fullest_window.is_none() && !is_used_up] data-label=(language.quota_used()) {
+                @if fullest_window.is_none() && is_used_up {
+                    span.small { (language.quota_used_up()) }
+                } @else {
+                    (quota(language, fullest_window))
+                }
+            }
             td data-label=(language.last_used()) {
                 @if let Some(at) = row.last_used_at { (ago(context, at, context.now)) } @else { span.muted { (language.never()) } }
             }

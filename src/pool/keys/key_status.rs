@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use strum::{EnumString, IntoStaticStr, VariantArray};
 
 use crate::clock::Timestamp;
+use crate::pool::health::verdict::Rule;
 use crate::pool::keys::lease::SharedKeyRegistry;
 use crate::pool::keys::ready_index::{ANY_MODEL, ModelNumber};
 use crate::pool::keys::registry::{KeyEntry, KeyRegistry, ProjectEntry};
@@ -142,6 +143,18 @@ impl KeyStatus {
         }
         effective_cooldowns.reverse();
         effective_cooldowns
+    }
+
+    /// Whether quota of Google's day is used up, by our count or by an answer.
+    pub fn has_used_up_day(&self) -> bool {
+        self.cooldowns.iter().any(|cooldown| match cooldown.reason {
+            CooldownReason::Verdict(rule) => rule == Rule::QuotaPerDay,
+            CooldownReason::QuotaUsed(measure) => measure.is_daily(),
+            CooldownReason::SoftFaults
+            | CooldownReason::ZeroQuota
+            | CooldownReason::KeyLimit(_)
+            | CooldownReason::ProjectLimit(_) => false,
+        })
     }
 
     /// The models that the key's project has never had.

@@ -28,6 +28,7 @@ use gemini_pool::storage::data_keys::DataKeys;
 use gemini_pool::storage::egress_proxies::{self, EgressProxyTerms};
 use gemini_pool::storage::upstream_keys::Evidence;
 
+use serde_json::json;
 use sqlx::{Sqlite, Transaction};
 
 use crate::support::TestPool;
@@ -56,6 +57,7 @@ const PAGES: &[&str] = &[
     "/quota",
     "/quota?model=gemini-2.5-flash",
     "/quota?project=none",
+    "/quota/what-if",
     "/models",
     "/models/gemini-2.5-flash",
     "/models?q=no-such-model",
@@ -266,4 +268,33 @@ async fn examine(pool: &TestPool, browser: &Browser, language: &str) {
         );
     }
     assert_eq!(problems, [""; 0], "{}", problems.join("\n"));
+}
+
+#[tokio::test]
+async fn a_printed_page_has_its_content_and_no_controls() {
+    let pool = pool().await;
+    let Some(browser) = Browser::start(&pool).await else {
+        return;
+    };
+    browser.sign_in().await;
+    browser.show_print(true).await;
+    for (path, content) in [
+        ("/status", "Requests"),
+        ("/upstream-keys", "key-0001"),
+        ("/upstream-keys/1", "key-0001"),
+        ("/client-keys", "for the tests"),
+        ("/logs", "gemini-2.5-flash"),
+        ("/usage", "gemini-2.5-flash"),
+    ] {
+        browser.open(path).await;
+        let name = path.trim_start_matches('/').replace('/', "-");
+        browser.screenshot(&format!("{name}-print")).await;
+        let script = "
+            const controls = document.querySelectorAll('button, input:not([type=hidden]), select, nav, .side');
+            const shown = [...controls].filter((one) => one.checkVisibility());
+            return shown.map((one) => one.outerHTML.slice(0, 120));
+        ";
+        assert_eq!(browser.inject(script).await, json!([]), "{path}");
+        assert!(browser.text().await.contains(content), "{path}");
+    }
 }

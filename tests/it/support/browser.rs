@@ -175,17 +175,27 @@ impl Browser {
             .await;
     }
 
-    /// Presses a key where the focus is: a character, or a name as `ArrowLeft`.
+    /// Presses a key where the focus is: a character, or a name as `ArrowLeft`, also after `Shift+`.
     pub async fn press(&self, key: &str) {
+        let (modifiers, key) = match key.strip_prefix("Shift+") {
+            Some(key) => (8, key),
+            None => (0, key),
+        };
         let (text, code) = match key {
             "Enter" => ("\r", 13),
+            "Tab" => ("", 9),
             "Escape" => ("", 27),
+            " " => (" ", 32),
+            "ArrowLeft" => ("", 37),
+            "ArrowUp" => ("", 38),
+            "ArrowRight" => ("", 39),
+            "ArrowDown" => ("", 40),
             _ if key.chars().count() == 1 => (key, 0),
             _ => ("", 0),
         };
         for kind in ["keyDown", "keyUp"] {
             let event = json!({
-                "type": kind, "key": key, "text": text, "windowsVirtualKeyCode": code,
+                "type": kind, "key": key, "text": text, "windowsVirtualKeyCode": code, "modifiers": modifiers,
             });
             self.session
                 .devtools_command("Input.dispatchKeyEvent", event)
@@ -320,6 +330,14 @@ impl Browser {
         let value = if dark { "dark" } else { "light" };
         let features = json!([{"name": "prefers-color-scheme", "value": value}]);
         let media = json!({"features": features});
+        self.session
+            .devtools_command("Emulation.setEmulatedMedia", media)
+            .await;
+    }
+
+    /// Shows pages as they are printed, or again as on a screen.
+    pub async fn show_print(&self, is_print: bool) {
+        let media = json!({"media": if is_print { "print" } else { "screen" }});
         self.session
             .devtools_command("Emulation.setEmulatedMedia", media)
             .await;
