@@ -138,6 +138,8 @@ if (finder) {
     results()[0]?.click();
   });
   finder.addEventListener("keydown", (event) => {
+    // A search field takes the first Escape for itself.
+    if (event.key === "Escape") return finder.close();
     const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
     if (!step) return;
     event.preventDefault();

@@ -7,6 +7,7 @@ mod bodies;
 mod charts;
 mod client_key_rotation;
 mod client_keys;
+mod keyboard;
 mod lists;
 mod log_histogram;
 mod log_views;
