@@ -47,8 +47,7 @@ use crate::storage::request_logs::{self, NewRequestLog};
 use crate::storage::upstream_keys::Evidence;
 use crate::storage::{
     client_keys, client_usage, cooldowns, egress_proxies, encryption, installation, model_lists,
-    projects,
-    quotas, revision, settings, upstream_keys,
+    projects, quotas, revision, settings, upstream_keys,
 };
 use crate::traces::Traces;
 
@@ -238,7 +237,7 @@ impl App {
             projects::list_cleared(&self.db.readers, loaded).await?
         };
         let cooldowns = cooldowns::list_changed(&self.db.readers, loaded, now).await?;
-        let egress = egress_proxies::list_for_proxy(&self.db.readers).await?;
+        let egress = egress_proxies::list(&self.db).await?;
         // The active data key was loaded with the keys. A rotation waits for it.
         if let Err(error) = encryption::record_loaded(&self.db).await {
             tracing::warn!("the loaded data key could not be recorded: {error}");

@@ -147,8 +147,9 @@ async fn create(
     let terms = body.apply(None)?;
     let mut tx = app.db.begin().await?;
     check_projects(&mut tx, &terms.scope).await?;
+    let data_keys = app.db.data_keys.load(&mut tx).await?;
     let act = Act::begin(&mut tx, &caller.actor(), caller.now).await?;
-    let Some(id) = egress_proxies::insert(&mut tx, &terms, &act).await? else {
+    let Some(id) = egress_proxies::insert(&mut tx, &data_keys, &terms, &act).await? else {
         return Err(taken(&terms.label));
     };
     if is_disabled {
@@ -191,12 +192,15 @@ async fn update(
     let before = egress_list::find(&app.db.readers, &app.keys, id, caller.now).await?;
     check_match(&headers, &etag(&before))?;
     let mut tx = app.db.begin().await?;
-    let proxy = egress_proxies::find(&mut *tx, id).await?.proxy;
+    let data_keys = app.db.data_keys.load(&mut tx).await?;
+    let proxy = egress_proxies::find_in(&mut tx, &data_keys, id)
+        .await?
+        .proxy;
     let enabled = body.enabled.unwrap_or(proxy.enabled);
     let terms = body.apply(Some(EgressProxyTerms::of(&proxy)))?;
     check_projects(&mut tx, &terms.scope).await?;
     let act = Act::begin(&mut tx, &caller.actor(), caller.now).await?;
-    if !egress_proxies::update(&mut tx, &proxy, &terms, &act).await? {
+    if !egress_proxies::update(&mut tx, &data_keys, &proxy, &terms, &act).await? {
         return Err(taken(&terms.label));
     }
     if enabled != proxy.enabled {
@@ -223,7 +227,10 @@ async fn delete(
     let before = egress_list::find(&app.db.readers, &app.keys, id, caller.now).await?;
     check_match(&headers, &etag(&before))?;
     let mut tx = app.db.begin().await?;
-    let proxy = egress_proxies::find(&mut *tx, id).await?.proxy;
+    let data_keys = app.db.data_keys.load(&mut tx).await?;
+    let proxy = egress_proxies::find_in(&mut tx, &data_keys, id)
+        .await?
+        .proxy;
     let act = Act::begin(&mut tx, &caller.actor(), caller.now).await?;
     egress_proxies::delete(&mut tx, &proxy, &act).await?;
     tx.commit().await?;
@@ -240,7 +247,7 @@ async fn test(
     State(app): State<Arc<App>>,
     PathOf(id): PathOf<EgressProxyId>,
 ) -> Result<Json<EgressTest>, Problem> {
-    let proxy = egress_proxies::find(&app.db.readers, id).await?.proxy;
+    let proxy = egress_proxies::find(&app.db, id).await?.proxy;
     let (settings, redactor) = (app.settings(), app.redactor());
     let tested = egress_list::test(&app.gemini, &settings, &redactor, &proxy.address).await;
     if tested.ok {
@@ -260,7 +267,10 @@ async fn clear(
     PathOf(id): PathOf<EgressProxyId>,
 ) -> Result<Response, Problem> {
     let mut tx = app.db.begin().await?;
-    let proxy = egress_proxies::find(&mut *tx, id).await?.proxy;
+    let data_keys = app.db.data_keys.load(&mut tx).await?;
+    let proxy = egress_proxies::find_in(&mut tx, &data_keys, id)
+        .await?
+        .proxy;
     let act = Act::begin(&mut tx, &caller.actor(), caller.now).await?;
     egress_proxies::clear_state(&mut tx, &proxy, &act).await?;
     tx.commit().await?;

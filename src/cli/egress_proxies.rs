@@ -169,7 +169,8 @@ async fn add_to_file(
         scope,
     };
     let act = begin(&mut tx).await?;
-    let Some(id) = egress_proxies::insert(&mut tx, &terms, &act).await? else {
+    let data_keys = db.data_keys.load(&mut tx).await?;
+    let Some(id) = egress_proxies::insert(&mut tx, &data_keys, &terms, &act).await? else {
         bail!(
             "an egress proxy is named {}: choose another --label",
             terms.label
@@ -273,7 +274,7 @@ async fn test_in_file(
         let _ = settings.set(&name, &value);
     }
     let gemini = GeminiClient::new(url, &settings)?;
-    let proxies = egress_proxies::list_for_proxy(&db.readers).await?;
+    let proxies = egress_proxies::list(&db).await?;
     let listed = listed::list_all(&db.readers, clock::now()).await?;
     db.close().await;
     let mut tested = Vec::new();
@@ -334,9 +335,11 @@ async fn remove(pool: &PoolAccess, removed: RemovalArgs) -> Result<()> {
         PoolAccess::File(args) => {
             let db = database::open_existing(args).await?;
             let mut tx = db.begin().await?;
+            let data_keys = db.data_keys.load(&mut tx).await?;
             let act = begin(&mut tx).await?;
             for id in &ids {
-                let found = egress_proxies::find(&mut *tx, EgressProxyId(*id)).await?;
+                let id = EgressProxyId(*id);
+                let found = egress_proxies::find_in(&mut tx, &data_keys, id).await?;
                 egress_proxies::delete(&mut tx, &found.proxy, &act).await?;
             }
             tx.commit().await?;

@@ -55,7 +55,7 @@ pub async fn run(pool: &PoolAccess, arguments: TestArgs) -> Result<()> {
         let _ = settings.set(&name, &value);
     }
     let gemini = GeminiClient::new(&url, &settings)?;
-    let egress = egress_proxies::list_for_proxy(&db.readers).await?;
+    let egress = egress_proxies::list(&db).await?;
     gemini.add_egress(&egress, &settings);
     let (recorder, writer) = Recorder::without_journal(db.clone());
     let writing = tokio::spawn(writer.run());

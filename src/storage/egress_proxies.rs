@@ -3,7 +3,7 @@
 pub mod listed;
 
 use serde_json::{Value, json};
-use sqlx::{Sqlite, SqliteExecutor, Transaction};
+use sqlx::{Sqlite, SqliteConnection, SqliteExecutor, Transaction};
 
 use crate::clock::Timestamp;
 use crate::pool::egress::address::ProxyAddress;
@@ -11,8 +11,11 @@ use crate::pool::egress::condition::{EgressCondition, EgressState};
 use crate::pool::egress::proxy::{EgressProxy, EgressProxyId, EgressScope};
 use crate::pool::health::verdict::Rule;
 use crate::pool::keys::upstream_key::ProjectId;
+use crate::pool::sealing::StoredPlace;
 use crate::pool::secret::Secret;
 use crate::storage::audit::{self, Act, Action, Subject};
+use crate::storage::data_keys::{DataKeyId, DataKeys};
+use crate::storage::db::Db;
 use crate::storage::error::{Error, Result, Thing};
 use crate::storage::json_columns::{JsonTexts, json_array};
 use crate::storage::upstream_keys::Evidence;
@@ -72,6 +75,7 @@ struct EgressProxyRow {
     label: String,
     url: String,
     credential: String,
+    data_key_id: Option<DataKeyId>,
     enabled: bool,
     project_ids: String,
     tags: JsonTexts,
@@ -86,7 +90,24 @@ struct EgressProxyRow {
 }
 
 impl EgressProxyRow {
-    fn stored(self) -> StoredEgressProxy {
+    fn opened(mut self, data_keys: &DataKeys) -> Result<StoredEgressProxy> {
+        let id = self.id.to_string();
+        let stored = std::mem::take(&mut self.credential);
+        let credential = data_keys.open_text(place(&id), self.data_key_id, stored)?;
+        Ok(self.stored(Secret::new(&credential)))
+    }
+
+    /// With a mask as its credential, for what only shows that there is one.
+    fn masked(self) -> StoredEgressProxy {
+        let mask = if self.credential.is_empty() {
+            ""
+        } else {
+            "…"
+        };
+        self.stored(Secret::new(mask))
+    }
+
+    fn stored(self, credential: Secret) -> StoredEgressProxy {
         let ids: Vec<ProjectId> = serde_json::from_str(&self.project_ids).unwrap_or_default();
         let tags = Vec::<String>::from(self.tags);
         let scope = if !ids.is_empty() {
@@ -102,7 +123,7 @@ impl EgressProxyRow {
                 label: self.label,
                 address: ProxyAddress {
                     url: self.url,
-                    credential: Secret::new(&self.credential),
+                    credential,
                 },
                 enabled: self.enabled,
                 scope,
@@ -121,13 +142,37 @@ impl EgressProxyRow {
     }
 }
 
-/// All proxies in use, by id. A project that was merged into another counts as that one.
-pub async fn list(db: impl SqliteExecutor<'_>) -> Result<Vec<StoredEgressProxy>> {
+/// Where the credential of the proxy with this id is stored.
+pub fn place(id: &str) -> StoredPlace<'_> {
+    StoredPlace {
+        table: "egress_proxies",
+        column: "credential",
+        row: id,
+    }
+}
+
+/// All proxies in use, by id, without their credentials: no master key is needed.
+pub async fn list_masked(db: impl SqliteExecutor<'_>) -> Result<Vec<StoredEgressProxy>> {
+    let rows = list_rows(db).await?.into_iter();
+    Ok(rows.map(EgressProxyRow::masked).collect())
+}
+
+async fn list_opened(
+    tx: &mut SqliteConnection,
+    data_keys: &DataKeys,
+) -> Result<Vec<StoredEgressProxy>> {
+    let rows = list_rows(tx).await?.into_iter();
+    rows.map(|row| row.opened(data_keys)).collect()
+}
+
+/// A project that was merged into another counts as that one.
+async fn list_rows(db: impl SqliteExecutor<'_>) -> Result<Vec<EgressProxyRow>> {
     let rows = sqlx::query_as!(
         EgressProxyRow,
         r#"
         SELECT
-            id AS "id!: EgressProxyId", label, url, credential AS "credential!: String", enabled AS "enabled: bool",
+            id AS "id!: EgressProxyId", label, url, credential AS "credential!: String",
+            data_key_id AS "data_key_id: DataKeyId", enabled AS "enabled: bool",
             (
                 SELECT json_group_array(coalesce(p.merged_into_id, p.id))
                 FROM json_each(e.project_ids) AS named
@@ -141,32 +186,43 @@ pub async fn list(db: impl SqliteExecutor<'_>) -> Result<Vec<StoredEgressProxy>>
         ORDER BY id
         "#
     );
-    let rows = rows.fetch_all(db).await?;
-    Ok(rows.into_iter().map(EgressProxyRow::stored).collect())
+    Ok(rows.fetch_all(db).await?)
 }
 
-/// The proxies without what only lists show.
-pub async fn list_for_proxy(db: impl SqliteExecutor<'_>) -> Result<Vec<EgressProxy>> {
-    let stored = list(db).await?.into_iter();
+/// All proxies in use, by id.
+pub async fn list(db: &Db) -> Result<Vec<EgressProxy>> {
+    // One transaction, so that the data keys are those of the rows.
+    let mut tx = db.readers.begin().await?;
+    let data_keys = db.data_keys.load(&mut tx).await?;
+    let stored = list_opened(&mut tx, &data_keys).await?.into_iter();
     Ok(stored.map(|stored| stored.proxy).collect())
 }
 
 /// One proxy in use.
-pub async fn find(db: impl SqliteExecutor<'_>, id: EgressProxyId) -> Result<StoredEgressProxy> {
-    let found = list(db)
-        .await?
-        .into_iter()
-        .find(|stored| stored.proxy.id == id);
-    found.ok_or_else(|| missing(id))
+pub async fn find(db: &Db, id: EgressProxyId) -> Result<StoredEgressProxy> {
+    let mut tx = db.readers.begin().await?;
+    let data_keys = db.data_keys.load(&mut tx).await?;
+    find_in(&mut tx, &data_keys, id).await
+}
+
+/// The same within a transaction.
+pub async fn find_in(
+    tx: &mut SqliteConnection,
+    data_keys: &DataKeys,
+    id: EgressProxyId,
+) -> Result<StoredEgressProxy> {
+    let stored = list_opened(tx, data_keys).await?.into_iter();
+    let mut found = stored.filter(|stored| stored.proxy.id == id);
+    found.next().ok_or_else(|| missing(id))
 }
 
 /// Creates a proxy, which works until an attempt shows otherwise. `None`, without a change, if another one has this label.
 pub async fn insert(
     tx: &mut Transaction<'_, Sqlite>,
+    data_keys: &DataKeys,
     terms: &EgressProxyTerms,
     act: &Act,
 ) -> Result<Option<EgressProxyId>> {
-    let credential = terms.address.credential.expose();
     let (project_ids, tags) = (
         json_array(project_ids(&terms.scope)),
         json_array(tags(&terms.scope)),
@@ -177,13 +233,12 @@ pub async fn insert(
             label, url, credential, enabled, project_ids, tags, state, state_since_ms, failed_probes,
             state_reset_revision, created_at_ms
         )
-        VALUES (?1, ?2, ?3, 1, ?4, ?5, 'working', ?6, 0, ?7, ?6)
+        VALUES (?1, ?2, '', 1, ?3, ?4, 'working', ?5, 0, ?6, ?5)
         ON CONFLICT (label) WHERE removed_at_ms IS NULL DO NOTHING
         RETURNING id AS "id!: EgressProxyId"
         "#,
         terms.label,
         terms.address.url,
-        credential,
         project_ids,
         tags,
         act.now,
@@ -192,6 +247,7 @@ pub async fn insert(
     let Some(id) = id.fetch_optional(&mut **tx).await? else {
         return Ok(None);
     };
+    update_credential(tx, data_keys, id, &terms.address.credential).await?;
     let values = (None, Some(terms.audited()));
     record_change(tx, act, Action::Create, id, &terms.label, values).await?;
     Ok(Some(id))
@@ -200,6 +256,7 @@ pub async fn insert(
 /// Changes a proxy. Another address resets its state. Returns `false`, without a change, if another one has this label.
 pub async fn update(
     tx: &mut Transaction<'_, Sqlite>,
+    data_keys: &DataKeys,
     before: &EgressProxy,
     terms: &EgressProxyTerms,
     act: &Act,
@@ -215,7 +272,6 @@ pub async fn update(
     if taken.fetch_one(&mut **tx).await? {
         return Ok(false);
     }
-    let credential = terms.address.credential.expose();
     let (project_ids, tags) = (
         json_array(project_ids(&terms.scope)),
         json_array(tags(&terms.scope)),
@@ -223,19 +279,19 @@ pub async fn update(
     let updated = sqlx::query!(
         "
         UPDATE egress_proxies
-        SET label = ?2, url = ?3, credential = ?4, project_ids = ?5, tags = ?6
+        SET label = ?2, url = ?3, project_ids = ?4, tags = ?5
         WHERE id = ?1 AND removed_at_ms IS NULL
         ",
         id,
         terms.label,
         terms.address.url,
-        credential,
         project_ids,
         tags,
     );
     if updated.execute(&mut **tx).await?.rows_affected() == 0 {
         return Err(missing(id));
     }
+    update_credential(tx, data_keys, id, &terms.address.credential).await?;
     if before.address != terms.address {
         reset_state(tx, id, act).await?;
     }
@@ -250,6 +306,29 @@ pub async fn update(
         record_change(tx, act, Action::Update, id, &terms.label, values).await?;
     }
     Ok(true)
+}
+
+/// An encrypted credential is bound to the id of its row; an empty one is not encrypted.
+async fn update_credential(
+    tx: &mut Transaction<'_, Sqlite>,
+    data_keys: &DataKeys,
+    id: EgressProxyId,
+    credential: &Secret,
+) -> Result<()> {
+    let (row, plain) = (id.to_string(), credential.expose());
+    let (stored, data_key_id) = if plain.is_empty() {
+        (String::new(), None)
+    } else {
+        (data_keys.seal_text(place(&row), plain), data_keys.active())
+    };
+    let updated = sqlx::query!(
+        "UPDATE egress_proxies SET credential = ?2, data_key_id = ?3 WHERE id = ?1",
+        id,
+        stored,
+        data_key_id,
+    );
+    updated.execute(&mut **tx).await?;
+    Ok(())
 }
 
 /// Enables or disables a proxy. Enabling also resets its state, so that it is used at once.
@@ -435,6 +514,7 @@ mod tests {
     ) {
         let db = Db::from_pool(pool);
         let mut tx = db.begin().await.unwrap();
+        let data_keys = db.data_keys.load(&mut tx).await.unwrap();
         let act = act(&mut tx, NOW).await;
         let project = projects::find_or_insert(&mut tx, "team", &act)
             .await
@@ -445,26 +525,39 @@ mod tests {
             EgressScope::Projects(vec![project]),
         );
 
-        let id = insert(&mut tx, &one, &act).await.unwrap().unwrap();
-        assert_eq!(insert(&mut tx, &one, &act).await.unwrap(), None);
-        let found = find(&mut *tx, id).await.unwrap().proxy;
+        let id = insert(&mut tx, &data_keys, &one, &act)
+            .await
+            .unwrap()
+            .unwrap();
+        assert_eq!(insert(&mut tx, &data_keys, &one, &act).await.unwrap(), None);
+        let found = find_in(&mut tx, &data_keys, id).await.unwrap().proxy;
         assert_eq!(EgressProxyTerms::of(&found), one);
         let tags = EgressScope::Tags(vec!["eu".to_owned()]);
         let changed = terms("two", "socks5://user:pass-other@proxy:1080", tags);
-        assert!(update(&mut tx, &found, &changed, &act).await.unwrap());
+        assert!(
+            update(&mut tx, &data_keys, &found, &changed, &act)
+                .await
+                .unwrap()
+        );
         update_enabled(&mut tx, id, false, &act).await.unwrap();
-        let found = find(&mut *tx, id).await.unwrap().proxy;
+        let found = find_in(&mut tx, &data_keys, id).await.unwrap().proxy;
         assert_eq!(
             (EgressProxyTerms::of(&found), found.enabled),
             (changed, false)
         );
         delete(&mut tx, &found, &act).await.unwrap();
-        let gone = find(&mut *tx, id).await.unwrap_err().to_string();
+        let gone = find_in(&mut tx, &data_keys, id)
+            .await
+            .unwrap_err()
+            .to_string();
         assert_eq!(gone, format!("egress proxy {id} not found"));
         assert!(restore(&mut tx, id, &act).await.unwrap());
         delete(&mut tx, &found, &act).await.unwrap();
         let two = terms("two", "http://proxy:1", EgressScope::All);
-        insert(&mut tx, &two, &act).await.unwrap().unwrap();
+        insert(&mut tx, &data_keys, &two, &act)
+            .await
+            .unwrap()
+            .unwrap();
         assert!(
             !restore(&mut tx, id, &act).await.unwrap(),
             "the label is taken"
@@ -485,9 +578,13 @@ mod tests {
     async fn a_state_of_the_server_never_replaces_a_newer_reset(pool: SqlitePool) {
         let db = Db::from_pool(pool);
         let mut tx = db.begin().await.unwrap();
+        let data_keys = db.data_keys.load(&mut tx).await.unwrap();
         let act = act(&mut tx, NOW).await;
         let one = terms("one", "http://proxy:3128", EgressScope::All);
-        let id = insert(&mut tx, &one, &act).await.unwrap().unwrap();
+        let id = insert(&mut tx, &data_keys, &one, &act)
+            .await
+            .unwrap()
+            .unwrap();
         let evidence = Evidence {
             status: None,
             message: "refused".to_owned(),
@@ -504,16 +601,16 @@ mod tests {
         update_condition(&mut *tx, id, &older, &evidence)
             .await
             .unwrap();
-        let found = find(&mut *tx, id).await.unwrap();
+        let found = find_in(&mut tx, &data_keys, id).await.unwrap();
         assert_eq!(found.proxy.condition.state, EgressState::Working);
         update_condition(&mut *tx, id, &broken_at(NOW), &evidence)
             .await
             .unwrap();
-        let found = find(&mut *tx, id).await.unwrap();
+        let found = find_in(&mut tx, &data_keys, id).await.unwrap();
         assert_eq!(found.proxy.condition, broken_at(NOW));
         assert_eq!(found.state_message.as_deref(), Some("refused"));
         clear_state(&mut tx, &found.proxy, &act).await.unwrap();
-        let found = find(&mut *tx, id).await.unwrap();
+        let found = find_in(&mut tx, &data_keys, id).await.unwrap();
         assert_eq!(found.proxy.condition, EgressCondition::working(NOW));
     }
 }

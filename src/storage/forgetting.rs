@@ -13,6 +13,8 @@ pub struct LostSecrets {
     /// In use, or removed so recently that they could be restored.
     pub upstream_keys: u64,
     pub alert_targets: u64,
+    /// With a credential; in use, or removed so recently that they could be restored.
+    pub egress_proxies: u64,
     pub request_bodies: u64,
     /// Their secrets are verified with a key that was encrypted.
     pub client_keys: u64,
@@ -26,6 +28,7 @@ pub async fn count(connection: &mut SqliteConnection) -> Result<LostSecrets> {
         SELECT
             (SELECT count(*) FROM upstream_keys WHERE data_key_id IS NOT NULL AND secret IS NOT NULL) AS "upstream_keys!: u64",
             (SELECT count(*) FROM alert_targets WHERE data_key_id IS NOT NULL) AS "alert_targets!: u64",
+            (SELECT count(*) FROM egress_proxies WHERE data_key_id IS NOT NULL) AS "egress_proxies!: u64",
             (SELECT count(*) FROM request_bodies WHERE data_key_id IS NOT NULL) AS "request_bodies!: u64",
             CASE WHEN EXISTS (SELECT 1 FROM installation_secrets WHERE data_key_id IS NOT NULL)
                 THEN (SELECT count(*) FROM client_keys WHERE removed_at_ms IS NULL)
@@ -68,6 +71,11 @@ pub async fn forget(
         act.revision,
     );
     wiped.execute(&mut **tx).await?;
+    // Disabled, not deleted: the log names them, and requests must not go out by another way.
+    let disabled = sqlx::query!(
+        "UPDATE egress_proxies SET credential = '', data_key_id = NULL, enabled = 0 WHERE data_key_id IS NOT NULL"
+    );
+    disabled.execute(&mut **tx).await?;
     for statement in [
         sqlx::query!("DELETE FROM alert_targets WHERE data_key_id IS NOT NULL"),
         sqlx::query!("DELETE FROM request_bodies WHERE data_key_id IS NOT NULL"),

@@ -10,7 +10,7 @@ use crate::pool::request_id::RequestId;
 use crate::storage::data_keys::{DataKeyId, DataKeys};
 use crate::storage::db::Db;
 use crate::storage::error::Result;
-use crate::storage::{alert_targets, installation, request_bodies, upstream_keys};
+use crate::storage::{alert_targets, egress_proxies, installation, request_bodies, upstream_keys};
 
 /// A table with secrets. A new one needs a column `data_key_id`.
 #[derive(
@@ -21,6 +21,7 @@ pub enum SecretTable {
     InstallationSecrets,
     UpstreamKeys,
     AlertTargets,
+    EgressProxies,
     RequestBodies,
 }
 
@@ -84,6 +85,18 @@ impl SecretTable {
                 );
                 counts.fetch_all(db).await?
             }
+            Self::EgressProxies => {
+                let counts = sqlx::query_as!(
+                    RowsOfKey,
+                    r#"
+                    SELECT data_key_id AS "data_key_id: DataKeyId", count(*) AS "rows!: u64"
+                    FROM egress_proxies
+                    WHERE credential <> ''
+                    GROUP BY data_key_id
+                    "#
+                );
+                counts.fetch_all(db).await?
+            }
             Self::RequestBodies => {
                 let counts = sqlx::query_as!(
                     RowsOfKey,
@@ -111,6 +124,7 @@ impl SecretTable {
             }
             Self::UpstreamKeys => reseal_upstream_keys(tx, data_keys, stale, limit).await,
             Self::AlertTargets => reseal_alert_targets(tx, data_keys, stale, limit).await,
+            Self::EgressProxies => reseal_egress_proxies(tx, data_keys, stale, limit).await,
             Self::RequestBodies => reseal_request_bodies(tx, data_keys, stale, limit).await,
         }
     }
@@ -254,6 +268,41 @@ async fn reseal_alert_targets(
             row.id,
             address,
             secret,
+            active,
+        );
+        updated.execute(&mut **tx).await?;
+    }
+    Ok(done)
+}
+
+async fn reseal_egress_proxies(
+    tx: &mut Transaction<'_, Sqlite>,
+    data_keys: &DataKeys,
+    stale: Option<DataKeyId>,
+    limit: u32,
+) -> Result<u32> {
+    let rows = sqlx::query!(
+        r#"
+        SELECT id, credential AS "credential!"
+        FROM egress_proxies
+        WHERE data_key_id IS ?1 AND credential <> ''
+        LIMIT ?2
+        "#,
+        stale,
+        limit,
+    );
+    let rows = rows.fetch_all(&mut **tx).await?;
+    let done = count(rows.len());
+    for row in rows {
+        let id = row.id.to_string();
+        let place = egress_proxies::place(&id);
+        let credential = data_keys.open_text(place, stale, row.credential)?;
+        let credential = data_keys.seal_text(place, &credential);
+        let active = data_keys.active();
+        let updated = sqlx::query!(
+            "UPDATE egress_proxies SET credential = ?2, data_key_id = ?3 WHERE id = ?1",
+            row.id,
+            credential,
             active,
         );
         updated.execute(&mut **tx).await?;

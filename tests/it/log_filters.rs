@@ -335,13 +335,16 @@ async fn pool() -> (TestPool, ApiClient) {
     }
     let mut tx = pool.app.db.begin().await.unwrap();
     let act = act(&mut tx).await;
+    let data_keys = pool.app.db.data_keys.load(&mut tx).await.unwrap();
     for label in ["out & 1", "out 2"] {
         let terms = EgressProxyTerms {
             label: label.to_owned(),
             address: ProxyAddress::parse("http://127.0.0.1:9").unwrap(),
             scope: EgressScope::All,
         };
-        let id = egress_proxies::insert(&mut tx, &terms, &act).await.unwrap();
+        let id = egress_proxies::insert(&mut tx, &data_keys, &terms, &act)
+            .await
+            .unwrap();
         egress_proxies::update_enabled(&mut tx, id.unwrap(), false, &act)
             .await
             .unwrap();

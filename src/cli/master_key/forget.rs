@@ -60,16 +60,17 @@ async fn forget(db: &Db, arguments: &ForgetArgs) -> Result<()> {
     output::line(format!("{} removed", text(&lost)))?;
     output::line(
         "import the upstream keys again, give each client key a new secret with `gemini-pool client-keys rotate`, and add the \
-         alert targets again; settings, admins, logs and usage are unchanged",
+         alert targets and the addresses of disabled egress proxies again; settings, admins, logs and usage are unchanged",
     )
 }
 
 fn text(lost: &LostSecrets) -> String {
     let count = |count, noun| output::count(usize::try_from(count).unwrap_or(usize::MAX), noun);
     format!(
-        "the secrets of {} and of {}, {}, and the kept bodies of {}",
+        "the secrets of {}, of {} and of {}, {}, and the kept bodies of {}",
         count(lost.upstream_keys, "upstream key"),
         count(lost.client_keys, "client key"),
+        count(lost.egress_proxies, "egress proxy"),
         count(lost.alert_targets, "alert target"),
         count(lost.request_bodies, "request"),
     )

@@ -51,7 +51,8 @@ pub async fn create(
     let tested = test_address(&app, &terms.address).await;
     let mut tx = app.db.begin().await?;
     let act = Act::begin(&mut tx, &context.actor(), context.now).await?;
-    let Some(id) = egress_proxies::insert(&mut tx, &terms, &act).await? else {
+    let data_keys = app.db.data_keys.load(&mut tx).await?;
+    let Some(id) = egress_proxies::insert(&mut tx, &data_keys, &terms, &act).await? else {
         let taken = language.egress_label_taken().to_owned();
         return refuse(FieldErrors::from([("label", taken)]));
     };
@@ -93,13 +94,16 @@ pub async fn update(
         Ok((StatusCode::UNPROCESSABLE_ENTITY, page).into_response())
     };
     let mut tx = app.db.begin().await?;
-    let before = egress_proxies::find(&mut *tx, listed.id).await?.proxy;
+    let data_keys = app.db.data_keys.load(&mut tx).await?;
+    let before = egress_proxies::find_in(&mut tx, &data_keys, listed.id)
+        .await?
+        .proxy;
     let terms = match form.terms(&mut tx, language, Some(&before)).await? {
         Ok(terms) => terms,
         Err(errors) => return refuse(errors),
     };
     let act = Act::begin(&mut tx, &context.actor(), context.now).await?;
-    if !egress_proxies::update(&mut tx, &before, &terms, &act).await? {
+    if !egress_proxies::update(&mut tx, &data_keys, &before, &terms, &act).await? {
         let taken = language.egress_label_taken().to_owned();
         return refuse(FieldErrors::from([("label", taken)]));
     }
@@ -234,7 +238,7 @@ async fn find(app: &App, context: &PageContext, id: &str) -> Result<ListedEgress
 
 async fn find_stored(app: &App, id: &str) -> Result<EgressProxy, ErrorPage> {
     let id = parse(id)?;
-    Ok(egress_proxies::find(&app.db.readers, id).await?.proxy)
+    Ok(egress_proxies::find(&app.db, id).await?.proxy)
 }
 
 fn parse(id: &str) -> Result<EgressProxyId, Error> {

@@ -10,7 +10,7 @@ use crate::pool::egress::condition::EgressCondition;
 use crate::pool::egress::proxy::{EgressProxy, EgressProxyId, EgressScope};
 use crate::pool::health::verdict::Rule;
 use crate::pool::keys::upstream_key::ProjectId;
-use crate::storage::egress_proxies::{StoredEgressProxy, list, project_ids, tags};
+use crate::storage::egress_proxies::{StoredEgressProxy, list_masked, project_ids, tags};
 use crate::storage::error::{Error, Result, Thing};
 use crate::storage::rollups::begin_of_day;
 
@@ -76,7 +76,7 @@ impl ListedEgressProxy {
 /// All proxies in use, by id.
 pub async fn list_all(db: &SqlitePool, now: Timestamp) -> Result<Vec<ListedEgressProxy>> {
     let mut snapshot = db.begin().await?;
-    let stored = list(&mut *snapshot).await?;
+    let stored = list_masked(&mut *snapshot).await?;
     let today = begin_of_day(now);
     let sums = sqlx::query!(
         r#"

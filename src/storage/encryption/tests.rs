@@ -6,18 +6,22 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::config::MasterKeyArgs;
+use crate::pool::egress::address::ProxyAddress;
+use crate::pool::egress::proxy::EgressScope;
 use crate::pool::keys::upstream_key::KeyAttributes;
 use crate::pool::request_id::RequestId;
 use crate::pool::secret::Secret;
 use crate::storage::alert_targets::tests::webhook;
 use crate::storage::db::tests::open_migrated;
+use crate::storage::egress_proxies::EgressProxyTerms;
 use crate::storage::request_bodies::{self, BodyForm, KeptBody, RequestBodies};
 use crate::storage::sealed_rows::{SecretTable, reseal};
 use crate::storage::upstream_keys::{self, InsertedKey};
-use crate::storage::{alert_targets, forgetting, installation};
+use crate::storage::{alert_targets, egress_proxies, forgetting, installation};
 
 const NOW: Timestamp = Timestamp::from_millis(1_796_000_000_000);
 const KEY: &str = "AIzaSyMadeUp-of-the-encryption-tests-1";
+const PROXY: &str = "http://user:password-of-the-proxy@127.0.0.1:9";
 const BODY: &str = "what is the airspeed of an unladen swallow";
 
 /// Random master keys would make no difference.
@@ -49,6 +53,14 @@ async fn add_secrets(db: &Db) {
         .unwrap();
     let (target, data_keys) = (webhook("ops", &[]), &keys.data_keys);
     alert_targets::insert(&mut tx, data_keys, &target, &act)
+        .await
+        .unwrap();
+    let proxy = EgressProxyTerms {
+        label: "out".to_owned(),
+        address: ProxyAddress::parse(PROXY).unwrap(),
+        scope: EgressScope::All,
+    };
+    egress_proxies::insert(&mut tx, data_keys, &proxy, &act)
         .await
         .unwrap();
     let json = Some("application/json".to_owned());
@@ -91,6 +103,8 @@ async fn assert_readable(db: &Db) {
     assert_eq!(keys[0].secret.expose(), KEY);
     let targets = alert_targets::list(db).await.unwrap();
     assert_eq!(targets[0].terms, webhook("ops", &[]));
+    let proxies = egress_proxies::list(db).await.unwrap();
+    assert_eq!(proxies[0].address, ProxyAddress::parse(PROXY).unwrap());
     let bodies = request_bodies::find(db, RequestId(7))
         .await
         .unwrap()
@@ -115,7 +129,8 @@ async fn state_of(db: &Db) -> EncryptionState {
 /// Which of the secrets the files of the database contain.
 fn readable(folder: &TempDir) -> Vec<String> {
     let target = webhook("ops", &[]).terms_secrets();
-    let mut secrets = vec![KEY.to_owned(), BODY.to_owned()];
+    let credential = "user:password-of-the-proxy".to_owned();
+    let mut secrets = vec![KEY.to_owned(), BODY.to_owned(), credential];
     secrets.extend(target);
     let mut found = Vec::new();
     for entry in fs::read_dir(folder.path()).unwrap() {
@@ -142,13 +157,13 @@ impl TermsSecrets for alert_targets::AlertTargetTerms {
 async fn a_database_is_encrypted_rotated_and_decrypted_without_a_loss() {
     let (folder, plain) = open_migrated().await;
     add_secrets(&plain).await;
-    assert_eq!(readable(&folder).len(), 4, "{:?}", readable(&folder));
+    assert_eq!(readable(&folder).len(), 5, "{:?}", readable(&folder));
 
     let db = open(&plain, master("01")).await;
     let id = begin(&db, &Actor::cli(), NOW).await.unwrap();
     assert_eq!(begin(&db, &Actor::cli(), NOW).await.unwrap(), id);
     assert_readable(&db).await;
-    assert_eq!(reseal_everything(&db).await, 4);
+    assert_eq!(reseal_everything(&db).await, 5);
     assert!(finish(&db).await.unwrap());
     plain.close().await;
     db.rewrite().await.unwrap();
@@ -156,7 +171,7 @@ async fn a_database_is_encrypted_rotated_and_decrypted_without_a_loss() {
     assert_eq!(readable(&folder), Vec::<String>::new());
     let encrypted = state_of(&db).await;
     assert_eq!(encrypted.master_key, Some(id.clone()));
-    assert_eq!((encrypted.rows(), encrypted.stale()), (4, 0));
+    assert_eq!((encrypted.rows(), encrypted.stale()), (5, 0));
     assert!(encrypted.is_active && encrypted.is_file_clean && !encrypted.is_unfinished);
 
     let rotation = begin_rotation(&db, Some(&text("02")), &Actor::cli(), NOW).await;
@@ -181,7 +196,7 @@ async fn a_database_is_encrypted_rotated_and_decrypted_without_a_loss() {
     assert_eq!(resumed.to, rotation.to);
     let third = begin_rotation(&db, Some(&text("03")), &Actor::cli(), NOW).await;
     assert!(third.unwrap_err().to_string().contains("not finished"));
-    assert_eq!(reseal_everything(&db).await, 3);
+    assert_eq!(reseal_everything(&db).await, 4);
     assert!(finish(&db).await.unwrap());
     // A process that runs since before the rotation.
     assert_readable(&db).await;
@@ -194,12 +209,12 @@ async fn a_database_is_encrypted_rotated_and_decrypted_without_a_loss() {
 
     let id = begin_decryption(&db, &Actor::cli(), NOW).await.unwrap();
     assert_eq!(id, Some(rotation.to));
-    assert_eq!(reseal_everything(&db).await, 4);
+    assert_eq!(reseal_everything(&db).await, 5);
     assert!(finish(&db).await.unwrap());
     let plain = open(&db, MasterKeyArgs::default()).await;
     assert_readable(&plain).await;
     let state = state_of(&plain).await;
-    assert_eq!((state.master_key.clone(), state.unencrypted()), (None, 4));
+    assert_eq!((state.master_key.clone(), state.unencrypted()), (None, 5));
     assert_eq!(
         begin_decryption(&db, &Actor::cli(), NOW).await.unwrap(),
         None
@@ -223,7 +238,7 @@ async fn a_running_process_learns_each_new_data_key_from_the_one_before() {
         db.unlock().await.unwrap();
         record_loaded(&db).await.unwrap();
         assert!(is_loaded(&command.writer).await.unwrap());
-        assert_eq!(reseal_everything(&command).await, 4);
+        assert_eq!(reseal_everything(&command).await, 5);
         assert!(finish(&command).await.unwrap());
         command.close().await;
         assert_readable(&db).await;
@@ -321,6 +336,15 @@ async fn what_a_lost_key_encrypted_is_removed_and_new_secrets_can_be_added() {
     assert_eq!(state_of(&db).await.master_key, None);
     let (keys, removed) = upstream_keys::list_changed(&db, -1).await.unwrap();
     assert_eq!((keys.len(), removed.len()), (0, 1));
+    // Nothing goes out by another way: the proxy stays, disabled.
+    let proxies = egress_proxies::list(&db).await.unwrap();
+    assert_eq!((proxies.len(), proxies[0].enabled), (1, false));
+    assert_eq!(proxies[0].address.credential.expose(), "");
+    let mut tx = db.begin().await.unwrap();
+    egress_proxies::delete(&mut tx, &proxies[0], &act)
+        .await
+        .unwrap();
+    tx.commit().await.unwrap();
     add_secrets(&db).await;
     let (keys, _) = upstream_keys::list_changed(&db, -1).await.unwrap();
     assert_eq!(keys[0].secret.expose(), KEY);
@@ -341,7 +365,7 @@ async fn an_interrupted_decryption_is_turned_back_by_the_next_start_with_the_key
 
     let db = open(&db, master("01")).await;
     assert_eq!(begin(&db, &Actor::cli(), NOW).await.unwrap(), id);
-    assert_eq!(reseal_everything(&db).await, 4);
+    assert_eq!(reseal_everything(&db).await, 5);
     assert!(finish(&db).await.unwrap());
 
     let state = state_of(&db).await;

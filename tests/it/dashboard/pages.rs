@@ -139,7 +139,7 @@ async fn insert_egress_proxies(tx: &mut Transaction<'_, Sqlite>, act: &Act) {
             address: ProxyAddress::parse("socks5h://user:password@127.0.0.1:9").unwrap(),
             scope,
         };
-        let id = egress_proxies::insert(tx, &terms, act)
+        let id = egress_proxies::insert(tx, &DataKeys::default(), &terms, act)
             .await
             .unwrap()
             .unwrap();

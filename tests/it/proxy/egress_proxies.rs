@@ -45,7 +45,10 @@ async fn add(pool: &TestPool, label: &str, url: &str, scope: EgressScope) -> Egr
         address: ProxyAddress::parse(url).unwrap(),
         scope,
     };
-    let id = egress_proxies::insert(&mut tx, &terms, &act).await.unwrap();
+    let data_keys = pool.app.db.data_keys.load(&mut tx).await.unwrap();
+    let id = egress_proxies::insert(&mut tx, &data_keys, &terms, &act)
+        .await
+        .unwrap();
     tx.commit().await.unwrap();
     pool.app.reload(clock::now()).await.unwrap();
     id.unwrap()
@@ -54,7 +57,7 @@ async fn add(pool: &TestPool, label: &str, url: &str, scope: EgressScope) -> Egr
 async fn remove(pool: &TestPool, id: EgressProxyId) {
     let mut tx = pool.app.db.begin().await.unwrap();
     let act = act(&mut tx).await;
-    let stored = egress_proxies::find(&mut *tx, id).await.unwrap();
+    let stored = egress_proxies::find(&pool.app.db, id).await.unwrap();
     egress_proxies::delete(&mut tx, &stored.proxy, &act)
         .await
         .unwrap();
@@ -96,8 +99,8 @@ fn by_key(rows: &[RequestLog]) -> BTreeMap<UpstreamKeyId, BTreeSet<Option<Egress
 }
 
 async fn state(pool: &TestPool, id: EgressProxyId) -> EgressState {
-    let db = pool.settled().await;
-    let stored = egress_proxies::find(db, id).await.unwrap();
+    pool.settled().await;
+    let stored = egress_proxies::find(&pool.app.db, id).await.unwrap();
     stored.proxy.condition.state
 }
 
