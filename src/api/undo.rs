@@ -95,6 +95,7 @@ fn scope_of(subject: Subject) -> Option<ApiScope> {
         Subject::RequestLog | Subject::RequestBodies => Some(ApiScope::Logs),
         Subject::ApiToken => Some(ApiScope::Tokens),
         Subject::EgressProxy => Some(ApiScope::EgressProxies),
-        Subject::Admin | Subject::AlertTarget | Subject::MasterKey => None,
+        Subject::AlertTarget => Some(ApiScope::Alerts),
+        Subject::Admin | Subject::MasterKey => None,
     }
 }

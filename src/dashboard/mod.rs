@@ -125,7 +125,7 @@ fn admin_routes() -> Vec<Route> {
         "/quota/what-if/{id}" => get(quota::what_if::show_job);
         "/quota/what-if/{id}/live" => get(quota::what_if::live);
         "/models" => get(models::list::show);
-        "/models/{name}" => get(models::detail::show);
+        "/models/detail" => get(models::detail::show);
         "/usage/export.csv" => get(usage::csv);
         "/try" => get(try_it::show).post(try_it::create);
         "/logout" => post(sign_in::delete);

@@ -75,6 +75,11 @@ impl MasterKeyText {
         matches!(self, Self::Passphrase(_))
     }
 
+    /// Whether both are the same passphrase.
+    pub fn is_same_passphrase(&self, other: &Self) -> bool {
+        matches!((self, other), (Self::Passphrase(one), Self::Passphrase(two)) if **one == **two)
+    }
+
     /// The key; of a passphrase by stretching it with this salt, which takes some tenths of a second.
     pub fn key(&self, salt: &[u8]) -> MasterKey {
         let passphrase = match self {

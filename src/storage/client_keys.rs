@@ -332,6 +332,7 @@ async fn list_rows(
     db: impl SqliteExecutor<'_>,
     only: Option<ClientKeyId>,
 ) -> Result<Vec<ClientKeyRow>> {
+    let (first, last) = only.map_or((i64::MIN, i64::MAX), |id| (id.0, id.0));
     let rows = sqlx::query_as!(
         ClientKeyRow,
         r#"
@@ -342,10 +343,11 @@ async fn list_rows(
             direct_access AS "direct_access: bool", last4, requests, successes, failures, prompt_tokens, output_tokens,
             total_tokens, last_used_at_ms AS "last_used_at: Timestamp", created_at_ms AS "created_at: Timestamp"
         FROM client_keys
-        WHERE removed_at_ms IS NULL AND (?1 IS NULL OR id = ?1)
+        WHERE removed_at_ms IS NULL AND id BETWEEN ?1 AND ?2
         ORDER BY id
         "#,
-        only,
+        first,
+        last,
     );
     Ok(rows.fetch_all(db).await?)
 }

@@ -27,7 +27,7 @@ pub struct DataKeyStore(Arc<Inner>);
 struct Inner {
     args: RwLock<MasterKeyArgs>,
     /// Stretching a passphrase takes some tenths of a second.
-    stretched: Mutex<BTreeMap<Vec<u8>, MasterKey>>,
+    stretched: Mutex<Vec<(Vec<u8>, MasterKeyText, MasterKey)>>,
     /// A server keeps the data key that it has loaded when a rotation has replaced its master key.
     opened: Mutex<Arc<BTreeMap<DataKeyId, SealingKey>>>,
 }
@@ -141,14 +141,18 @@ impl DataKeyStore {
             (None, true) => return None,
             (Some(salt), true) => salt.to_vec(),
         };
-        let known = self.0.stretched.lock().get(&salt).cloned();
-        if known.is_some() {
-            return known;
+        let stretched = self.0.stretched.lock().clone();
+        let known = stretched
+            .into_iter()
+            .find(|(of, by, _)| *of == salt && by.is_same_passphrase(text));
+        if let Some((_, _, key)) = known {
+            return Some(key);
         }
-        let (text, used) = (text.clone(), salt.clone());
-        let key = tokio::task::spawn_blocking(move || text.key(&used)).await;
+        let (passphrase, used) = (text.clone(), salt.clone());
+        let key = tokio::task::spawn_blocking(move || passphrase.key(&used)).await;
         let key = key.expect("stretching does not panic");
-        self.0.stretched.lock().insert(salt, key.clone());
+        let mut stretched = self.0.stretched.lock();
+        stretched.push((salt, text.clone(), key.clone()));
         Some(key)
     }
 

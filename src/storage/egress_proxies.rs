@@ -434,7 +434,7 @@ pub async fn restore(
 /// Wipes the credentials of proxies removed before `time`.
 pub async fn wipe_removed(db: impl SqliteExecutor<'_>, time: Timestamp) -> Result<()> {
     let updated = sqlx::query!(
-        "UPDATE egress_proxies SET credential = NULL WHERE removed_at_ms < ?1 AND credential IS NOT NULL",
+        "UPDATE egress_proxies SET credential = NULL, data_key_id = NULL WHERE removed_at_ms < ?1 AND credential IS NOT NULL",
         time
     );
     updated.execute(db).await?;

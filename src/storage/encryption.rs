@@ -117,12 +117,13 @@ async fn state_of_keys(connection: &mut SqliteConnection) -> Result<EncryptionSt
     })
 }
 
-/// Whether secrets of upstream keys, alert targets or bodies are stored unencrypted.
+/// Whether secrets of upstream keys, alert targets, egress proxies or bodies are stored unencrypted.
 async fn has_unencrypted(db: impl SqliteExecutor<'_>) -> Result<bool> {
     let found = sqlx::query_scalar!(
         r#"
         SELECT EXISTS (SELECT 1 FROM upstream_keys WHERE data_key_id IS NULL AND secret IS NOT NULL)
             OR EXISTS (SELECT 1 FROM alert_targets WHERE data_key_id IS NULL)
+            OR EXISTS (SELECT 1 FROM egress_proxies WHERE data_key_id IS NULL AND credential <> '')
             OR EXISTS (SELECT 1 FROM request_bodies WHERE data_key_id IS NULL)
             AS "found!: bool"
         "#
@@ -330,13 +331,16 @@ pub async fn finish(db: &Db) -> Result<bool> {
     Ok(true)
 }
 
-/// Records that the running server has the active data key.
+/// Loads the data keys, and records that the running server has the active one.
 pub async fn record_loaded(db: &Db) -> Result<()> {
+    let mut connection = db.readers.acquire().await?;
+    let active = db.data_keys.load(&mut connection).await?.active();
     let is_new = sqlx::query_scalar!(
-        r#"SELECT EXISTS (SELECT 1 FROM data_keys WHERE state = 'active' AND is_loaded = 0) AS "is_new: bool""#
+        r#"SELECT EXISTS (SELECT 1 FROM data_keys WHERE id = ?1 AND is_loaded = 0) AS "is_new: bool""#,
+        active,
     );
-    if is_new.fetch_one(&db.readers).await? {
-        let updated = sqlx::query!("UPDATE data_keys SET is_loaded = 1 WHERE state = 'active'");
+    if is_new.fetch_one(&mut *connection).await? {
+        let updated = sqlx::query!("UPDATE data_keys SET is_loaded = 1 WHERE id = ?1", active);
         updated.execute(&db.writer).await?;
     }
     Ok(())

@@ -15,14 +15,16 @@ const TRUNCATION_PAUSE: Duration = Duration::from_millis(20);
 
 impl Db {
     /// Rewrites the file, so that no page holds what was deleted before, and truncates the log. Other writers wait meanwhile.
-    pub async fn rewrite(&self) -> Result<()> {
+    /// Returns whether the log was truncated.
+    pub async fn rewrite(&self) -> Result<bool> {
         self.check_file()?;
         // The statement would not be the same in a transaction, as the macros prepare it.
         sqlx::query("VACUUM").execute(&self.writer).await?;
-        if self.truncate_wal().await? {
+        let is_clean = self.truncate_wal().await?;
+        if is_clean {
             encryption::record_clean_file(&self.writer).await?;
         }
-        Ok(())
+        Ok(is_clean)
     }
 
     /// Copies the write-ahead log into the file and truncates it to nothing. Returns whether that succeeded: a transaction that

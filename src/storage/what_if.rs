@@ -37,8 +37,10 @@ pub async fn load(db: &SqlitePool, since: Timestamp) -> Result<LoggedSpan> {
     let count = sqlx::query_scalar!(
         r#"
         SELECT count(*) AS "count!: i64"
-        FROM request_logs
-        WHERE id >= ?1 AND kind = 'request' AND model_id IS NOT NULL AND outcome IS NOT NULL
+        FROM request_logs AS r
+        LEFT JOIN strings AS o ON o.id = r.operation_id
+        WHERE r.id >= ?1 AND r.kind = 'request' AND r.model_id IS NOT NULL AND r.outcome IS NOT NULL
+            AND coalesce(o.value, '') <> 'countTokens'
         "#,
         first,
     );

@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::app::App;
 use crate::clock::{self, Timestamp, ticks};
 use crate::pool::health::check_schedule::DueCheck;
+use crate::pool::health::verdict::Rule;
 use crate::pool::keys::upstream_key::KeyState;
 use crate::pool::model_lists::REFRESH_AFTER;
 use crate::storage::error::Result;
@@ -52,8 +53,12 @@ pub async fn pass(app: &App, now: Timestamp) -> Result<usize> {
         };
         let Some(key) = key else { continue };
         if app.model_lists.lock().take(key.project_id, now) {
-            checker.list_models(&key).await;
+            let listed = checker.list_models(&key).await;
             count += 1;
+            if listed.verdict().rule == Rule::QuotaWithoutDetail {
+                // The address may be throttled: the rest waits for the next pass.
+                break;
+            }
         }
     }
     Ok(count)

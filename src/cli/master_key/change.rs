@@ -92,8 +92,13 @@ async fn rewrite(db: &Db, is_stopped: bool) -> Result<()> {
     if is_stopped || bytes <= MAX_SHARED_BYTES {
         // In memory, a large file would take as much of it.
         db.set_up_writer("temp_store", "file").await?;
-        db.rewrite().await?;
-        return output::line("the file was rewritten: no part of it holds unencrypted secrets");
+        if db.rewrite().await? {
+            return output::line("the file was rewritten: no part of it holds unencrypted secrets");
+        }
+        return output::line(
+            "the file was rewritten, but a long reader keeps its write-ahead log, which may hold unencrypted secrets: run \
+             `gemini-pool master-key encrypt` again",
+        );
     }
     db.truncate_wal().await?;
     output::line(
@@ -173,6 +178,12 @@ async fn decrypt_open(db: &Db) -> Result<()> {
     let rows = reseal(db).await?;
     if !encryption::finish(db).await? {
         bail!("encrypted rows were added meanwhile: run the command again");
+    }
+    if state(db).await?.master_key.is_some() {
+        bail!(
+            "a server was started with the master key meanwhile, and encrypts the database again: start it without \
+             MASTER_KEY and MASTER_KEY_FILE after the command has been run again; keep the master key {id} until then"
+        );
     }
     db.truncate_wal().await?;
     output::line(format!("{} decrypted", count(rows, "row")))?;

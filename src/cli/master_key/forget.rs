@@ -11,6 +11,7 @@ use crate::clock;
 use crate::config::DatabaseArgs;
 use crate::storage::audit::{Act, Actor};
 use crate::storage::db::Db;
+use crate::storage::error::Error;
 use crate::storage::forgetting::{self, LostSecrets};
 use crate::storage::lock::ServerLock;
 use crate::storage::{db, encryption};
@@ -39,10 +40,13 @@ async fn forget(db: &Db, arguments: &ForgetArgs) -> Result<()> {
     let Some(master_key) = state.master_key else {
         return output::line("nothing is encrypted, so nothing is lost");
     };
-    if db.unlock().await.is_ok() {
-        bail!(
+    match db.unlock().await {
+        Ok(()) => bail!(
             "MASTER_KEY opens the database, so nothing is lost: `gemini-pool master-key decrypt` stores the secrets unencrypted"
-        );
+        ),
+        Err(Error::Locked { .. }) => {}
+        // A key that cannot be read is not lost.
+        Err(error) => return Err(error.into()),
     }
     let lost = forgetting::count(&mut *db.readers.acquire().await?).await?;
     let question = format!("remove {} for ever?", text(&lost));
@@ -60,17 +64,20 @@ async fn forget(db: &Db, arguments: &ForgetArgs) -> Result<()> {
     output::line(format!("{} removed", text(&lost)))?;
     output::line(
         "import the upstream keys again, give each client key a new secret with `gemini-pool client-keys rotate`, and add the \
-         alert targets and the addresses of disabled egress proxies again; settings, admins, logs and usage are unchanged",
+         alert targets and the credentials of egress proxies again; settings, admins, logs and usage are unchanged",
     )
 }
 
 fn text(lost: &LostSecrets) -> String {
     let count = |count, noun| output::count(usize::try_from(count).unwrap_or(usize::MAX), noun);
     format!(
-        "the secrets of {}, of {} and of {}, {}, and the kept bodies of {}",
+        "the secrets of {} and of {}, the credentials of {}, {}, and the kept bodies of {}",
         count(lost.upstream_keys, "upstream key"),
         count(lost.client_keys, "client key"),
-        count(lost.egress_proxies, "egress proxy"),
+        match lost.egress_proxies {
+            1 => "1 egress proxy".to_owned(),
+            number => format!("{number} egress proxies"),
+        },
         count(lost.alert_targets, "alert target"),
         count(lost.request_bodies, "request"),
     )

@@ -1,9 +1,11 @@
-//! `/models/{name}`: one model, and the projects that list it.
+//! `/models/detail?name=`: one model, and the projects that list it.
 
 use std::sync::Arc;
 
-use axum::extract::{Path, State};
+use axum::extract::State;
+use axum_extra::extract::Query;
 use maud::{Markup, html};
+use serde::Deserialize;
 
 use crate::app::App;
 use crate::dashboard::components::{ago, card, href, number, stat};
@@ -22,6 +24,12 @@ use crate::storage::strings;
 /// Projects that are listed on the page.
 const MAX_PROJECTS: u32 = 200;
 
+/// In the query: a path below `/models` is that of a client with a wrong base URL.
+#[derive(Debug, Deserialize)]
+pub struct DetailQuery {
+    name: String,
+}
+
 struct ModelDetail<'a> {
     name: &'a str,
     offered: OfferedModels,
@@ -35,7 +43,7 @@ struct ModelDetail<'a> {
 pub async fn show(
     State(app): State<Arc<App>>,
     context: PageContext,
-    Path(name): Path<String>,
+    Query(DetailQuery { name }): Query<DetailQuery>,
 ) -> Result<Markup, ErrorPage> {
     let db = &app.db.readers;
     let settings = app.settings();

@@ -1,9 +1,8 @@
 //! What the pages of models say of one: price, token limits, use and path.
 
 use maud::{Markup, html};
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
-use crate::dashboard::components::{dollars, number, success_rate, tokens};
+use crate::dashboard::components::{dollars, href, number, success_rate, tokens};
 use crate::dashboard::page_context::PageContext;
 use crate::dashboard::translations::Language;
 use crate::gemini::prices::{self, ListPrice};
@@ -14,7 +13,7 @@ use crate::storage::usage::UsageSums;
 
 /// The path of a model's page.
 pub fn page_of(name: &str) -> String {
-    format!("/models/{}", utf8_percent_encode(name, NON_ALPHANUMERIC))
+    href("/models/detail", &[("name", name)])
 }
 
 /// As in `1M in · 65K out`; `None`: not said.

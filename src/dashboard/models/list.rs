@@ -191,7 +191,7 @@ fn lists_lead(context: &PageContext, offered: &OfferedModels) -> Markup {
     let language = context.language;
     html! {
         @if let Some(oldest) = offered.oldest {
-            (language.models_listed(&number(offered.listed_projects))) " " (ago(context, oldest, context.now)) "."
+            (language.models_listed(&number(offered.listed_projects))) " " (ago(context, oldest, context.now)) (language.full_stop())
         } @else {
             (language.models_not_listed())
         }

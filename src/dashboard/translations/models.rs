@@ -4,6 +4,7 @@ use super::translations;
 
 translations! {
     models_page = "Models", "模型";
+    full_stop = ".", "。";
     models_listed(projects: &str) = "What the lists of {projects} projects name, each read once a day, the oldest", "依 {projects} 個專案的模型清單彙整，每日各讀取一次，最舊的清單讀取於";
     models_not_listed = "No project's list of models was read yet: a check of a working key reads it.", "尚未讀取任何專案的模型清單：檢查可用的金鑰時會一併讀取。";
     models_search = "Name of a model", "模型名稱";

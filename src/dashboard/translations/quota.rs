@@ -49,7 +49,7 @@ translations! {
     what_if_span = "Requests of the last", "請求時間範圍";
     what_if_hours(hours: u32) = "{hours} h", "最近 {hours} 小時";
     what_if_run = "Replay", "重播";
-    what_if_bad_value = "Enter a whole number: seconds up to 3,600, attempts from 1 to 100, projects from 1 to 10,000", "請輸入整數：秒數最多 3,600，嘗試次數 1 到 100，專案數 1 到 10,000";
+    what_if_bad_value = "Enter a whole number without separators: seconds up to 3600, attempts from 1 to 100, concurrent requests up to 10000, projects from 1 to 10000", "請輸入整數，不加千分位：秒數最多 3600，嘗試次數 1 到 100，同時請求數最多 10000，專案數 1 到 10000";
     what_if_change(setting: &str, value: &str) = "{setting}: {value}", "{setting}：{value}";
     what_if_replayed(requests: &str, keys: &str) = "{requests} requests were replayed with {keys} usable keys:", "以 {keys} 個可用金鑰重播了 {requests} 個請求：";
     what_if_left_out(requests: &str) = "{requests} earlier requests of the span were left out. The replayed ones follow each other without a gap, so that the load is the real one.", "此範圍內較早的 {requests} 個請求未納入。重播的請求為連續區段，負載與實際相同。";

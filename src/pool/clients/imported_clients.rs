@@ -118,8 +118,11 @@ fn read_row(row: &Value) -> Vec<ImportedClient> {
         return clients(&listed(keys), text("name").unwrap_or("gpt-load"));
     }
     let is_token = row.get("expired_time").is_some() || row.get("unlimited_quota").is_some();
+    let is_deleted = ["deleted_at", "DeletedAt"]
+        .iter()
+        .any(|name| row.get(*name).is_some_and(|time| !time.is_null()));
     match text("key") {
-        Some(key) if is_token => vec![one_api_client(key, row)],
+        Some(key) if is_token && !is_deleted => vec![one_api_client(key, row)],
         Some(_) | None => Vec::new(),
     }
 }
@@ -156,12 +159,15 @@ fn one_api_client(key: &str, row: &Value) -> ImportedClient {
         value.is_some_and(|value| value == &Value::Bool(true) || value.as_i64() == Some(1))
     };
     let mut models = listed(text("models"));
+    let mut is_read = true;
     if is_set("model_limits_enabled") {
-        models.extend(listed(text("model_limits")));
+        let limits = listed(text("model_limits"));
+        is_read = !limits.is_empty();
+        models.extend(limits);
     }
     let mut addresses = listed(text("subnet"));
     addresses.extend(listed(text("allow_ips")));
-    let is_read = models
+    is_read &= models
         .iter()
         .all(|model| scopes::check_model(model).is_ok())
         && addresses
@@ -172,9 +178,12 @@ fn one_api_client(key: &str, row: &Value) -> ImportedClient {
         .and_then(Value::as_i64)
         .unwrap_or(-1);
     let status = row.get("status").and_then(Value::as_i64);
+    let is_unlimited = is_set("unlimited_quota");
+    let left = row.get("remain_quota").and_then(Value::as_i64);
+    let is_exhausted = !is_unlimited && left.is_some_and(|left| left <= 0);
     let lost = if !is_read {
         Some(LostLimit::UnreadScope)
-    } else if is_set("unlimited_quota") {
+    } else if is_unlimited {
         None
     } else {
         Some(LostLimit::Quota)
@@ -182,7 +191,9 @@ fn one_api_client(key: &str, row: &Value) -> ImportedClient {
     ImportedClient {
         secret: Secret::new(&format!("sk-{}", key.strip_prefix("sk-").unwrap_or(key))),
         name: valid_name(text("name")),
-        is_disabled: !is_read || status.is_some_and(|status| status != ONE_API_ENABLED),
+        is_disabled: !is_read
+            || is_exhausted
+            || status.is_some_and(|status| status != ONE_API_ENABLED),
         // In seconds; -1: never.
         expires_at: (expires > 0).then(|| Timestamp::from_millis(expires.saturating_mul(1_000))),
         models: if is_read { models } else { Vec::new() },
@@ -260,13 +271,17 @@ mod tests {
                 "key": "cccc", "status": 1, "name": "carl", "expired_time": -1, "unlimited_quota": 1,
                 "model_limits_enabled": 0, "model_limits": "gemini-2.5-pro", "allow_ips": "not an address"
             }),
+            json!({
+                "key": "dddd", "status": 1, "name": "spent", "expired_time": -1, "unlimited_quota": 0, "remain_quota": 0
+            }),
+            json!({ "key": "eeee", "status": 1, "name": "gone", "expired_time": -1, "DeletedAt": "2026-01-01T00:00:00Z" }),
             // A channel is no client.
             json!({ "key": "AIza", "status": 1, "name": "channel", "type": 24 }),
         ];
 
         let clients = read_rows(&rows);
 
-        let [ann, bob, carl] = clients.as_slice() else {
+        let [ann, bob, carl, spent] = clients.as_slice() else {
             panic!("{clients:?}");
         };
         assert_eq!((ann.name.as_str(), ann.secret.expose()), ("ann", "sk-aaaa"));
@@ -279,6 +294,7 @@ mod tests {
         assert_eq!((ann.is_disabled, ann.lost), (false, None));
         assert_eq!(bob.name, "client");
         assert_eq!((bob.is_disabled, bob.lost), (true, Some(LostLimit::Quota)));
+        assert!(spent.is_disabled);
         assert!(carl.models.is_empty() && carl.addresses.is_empty());
         assert_eq!(
             (carl.is_disabled, carl.lost),

@@ -1,7 +1,7 @@
 //! Replays logged requests with the real rules for selection, waiting, retries and cooldowns, on a clock of its own.
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BTreeSet, BinaryHeap};
 use std::time::Duration;
 
 use crate::clock::Timestamp;
@@ -93,6 +93,8 @@ struct Replay<'a> {
     states: Vec<RequestState>,
     queue: FairQueue<usize>,
     events: BinaryHeap<Reverse<(Timestamp, u64, Event)>>,
+    /// The times of the dispatches to come: one for each, however many requests wait for it.
+    dispatches: BTreeSet<Timestamp>,
     scheduled: u64,
     now: Timestamp,
 }
@@ -149,6 +151,7 @@ impl<'a> Replay<'a> {
             states: Vec::new(),
             queue: FairQueue::default(),
             events: BinaryHeap::new(),
+            dispatches: BTreeSet::new(),
             scheduled: 0,
             now: start,
             input,
@@ -165,6 +168,12 @@ impl<'a> Replay<'a> {
         self.events.push(Reverse((at, self.scheduled, event)));
     }
 
+    fn schedule_dispatch(&mut self, at: Timestamp) {
+        if self.dispatches.insert(at) {
+            self.schedule(at, Event::Dispatch);
+        }
+    }
+
     fn run(&mut self, progress: &mut impl FnMut(usize)) {
         let mut processed = 0;
         while let Some(Reverse((at, _, event))) = self.events.pop() {
@@ -177,7 +186,10 @@ impl<'a> Replay<'a> {
                 }
                 Event::Attempt(number) => self.select(number),
                 Event::AttemptEnd(number) => self.end_attempt(number),
-                Event::Dispatch => self.dispatch(),
+                Event::Dispatch => {
+                    self.dispatches.remove(&at);
+                    self.dispatch();
+                }
             }
         }
     }
@@ -229,9 +241,9 @@ impl<'a> Replay<'a> {
                 self.queue.push(self.input.requests[number].client, number);
                 // Of a busy key the release is the next event.
                 if until > self.now {
-                    self.schedule(until, Event::Dispatch);
+                    self.schedule_dispatch(until);
                 }
-                self.schedule(last_moment, Event::Dispatch);
+                self.schedule_dispatch(last_moment);
             }
             _ => self.end(number),
         }
@@ -240,6 +252,7 @@ impl<'a> Replay<'a> {
     /// Gives keys to requests that wait, and ends the waits that are over.
     fn dispatch(&mut self) {
         let mut queue = std::mem::take(&mut self.queue);
+        let mut next: Option<Timestamp> = None;
         queue.dispatch(|number| {
             let number = *number;
             let since = self.states[number].waits_since.unwrap_or(self.now);
@@ -254,9 +267,8 @@ impl<'a> Replay<'a> {
                     let until = obstacle.until(self.now);
                     let may_come = until.is_some_and(|until| until <= last_moment);
                     if may_come && self.now < last_moment {
-                        if let Some(until) = until.filter(|until| *until > self.now) {
-                            self.schedule(until, Event::Dispatch);
-                        }
+                        let until = until.filter(|until| *until > self.now);
+                        next = until.into_iter().chain(next).min();
                         return DispatchResult::StillQueued;
                     }
                     self.end_wait(number);
@@ -266,6 +278,9 @@ impl<'a> Replay<'a> {
             }
         });
         self.queue = queue;
+        if let Some(next) = next {
+            self.schedule_dispatch(next);
+        }
     }
 
     fn end_wait(&mut self, number: usize) {

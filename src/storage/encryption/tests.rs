@@ -1,6 +1,7 @@
 //! Tests of encrypting, rotating, decrypting and forgetting, on files whose bytes are searched.
 
 use std::fs;
+use std::time::Duration;
 
 use tempfile::TempDir;
 
@@ -336,9 +337,9 @@ async fn what_a_lost_key_encrypted_is_removed_and_new_secrets_can_be_added() {
     assert_eq!(state_of(&db).await.master_key, None);
     let (keys, removed) = upstream_keys::list_changed(&db, -1).await.unwrap();
     assert_eq!((keys.len(), removed.len()), (0, 1));
-    // Nothing goes out by another way: the proxy stays, disabled.
+    // Nothing goes out by another way: the proxy stays in use.
     let proxies = egress_proxies::list(&db).await.unwrap();
-    assert_eq!((proxies.len(), proxies[0].enabled), (1, false));
+    assert_eq!((proxies.len(), proxies[0].enabled), (1, true));
     assert_eq!(proxies[0].address.credential.expose(), "");
     let mut tx = db.begin().await.unwrap();
     egress_proxies::delete(&mut tx, &proxies[0], &act)
@@ -371,4 +372,49 @@ async fn an_interrupted_decryption_is_turned_back_by_the_next_start_with_the_key
     let state = state_of(&db).await;
     assert_eq!((state.stale(), state.is_unfinished), (0, false));
     assert_readable(&db).await;
+}
+
+#[tokio::test]
+async fn a_removed_proxy_without_its_credential_does_not_hold_up_a_rotation() {
+    let (_folder, db) = open_migrated().await;
+    db.data_keys.set_master_key(master("01"));
+    begin(&db, &Actor::cli(), NOW).await.unwrap();
+    add_secrets(&db).await;
+    let proxies = egress_proxies::list(&db).await.unwrap();
+    let mut tx = db.begin().await.unwrap();
+    let act = Act::begin(&mut tx, &Actor::cli(), NOW).await.unwrap();
+    egress_proxies::delete(&mut tx, &proxies[0], &act)
+        .await
+        .unwrap();
+    let later = NOW + Duration::from_millis(1);
+    egress_proxies::wipe_removed(&mut *tx, later).await.unwrap();
+    tx.commit().await.unwrap();
+
+    let rotation = begin_rotation(&db, Some(&text("02")), &Actor::cli(), NOW).await;
+    rotation.unwrap();
+    assert_eq!(reseal_everything(&db).await, 4);
+
+    assert!(finish(&db).await.unwrap());
+}
+
+#[tokio::test]
+async fn a_passphrase_is_replaced_by_another() {
+    let (_folder, db) = open_migrated().await;
+    let passphrase = |text: &str| MasterKeyText::parse(text).unwrap();
+    db.data_keys.set_master_key(MasterKeyArgs {
+        master_key: Some(Secret::new("the first passphrase of all")),
+        master_key_file: None,
+    });
+    begin(&db, &Actor::cli(), NOW).await.unwrap();
+    add_secrets(&db).await;
+
+    let first = passphrase("the first passphrase of all");
+    let same = begin_rotation(&db, Some(&first), &Actor::cli(), NOW).await;
+    assert!(same.unwrap_err().to_string().contains("is the current one"));
+    let second = passphrase("the second passphrase of all");
+    let rotation = begin_rotation(&db, Some(&second), &Actor::cli(), NOW).await;
+    rotation.unwrap();
+    reseal_everything(&db).await;
+
+    assert!(finish(&db).await.unwrap());
 }

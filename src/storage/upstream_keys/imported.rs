@@ -231,7 +231,7 @@ async fn find_projects(
         .await?
         .into_iter();
     let mut by_name = HashMap::new();
-    let mut billed = HashSet::new();
+    let mut billings = HashMap::new();
     let mut found = Vec::with_capacity(keys.len());
     for attributes in attributes() {
         let id = match &attributes.project {
@@ -245,12 +245,12 @@ async fn find_projects(
                 id
             }
         };
-        if let Some(billing) = attributes.billing
-            && billed.insert((id, billing))
-        {
-            projects::update_billing(tx, id, billing, act).await?;
-        }
+        billings.extend(attributes.billing.map(|billing| (id, billing)));
         found.push(id);
+    }
+    // The last one of a project counts.
+    for (id, billing) in billings {
+        projects::update_billing(tx, id, billing, act).await?;
     }
     Ok(found)
 }

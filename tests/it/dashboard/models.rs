@@ -71,7 +71,7 @@ async fn the_models_are_the_union_of_the_lists_of_the_projects() {
     let page = admin.get_page("/models").await;
     assert!(page.contains("What the lists of 2 projects name"));
     assert!(page.contains("1M tokens in"));
-    assert!(page.contains("href=\"/models/gemini%2D2%2E5%2Dpro\""));
+    assert!(page.contains("href=\"/models/detail?name=gemini-2.5-pro\""));
     let searched = admin.get_page("/models?q=2.5-pro").await;
     assert!(searched.contains("gemini-2.5-pro") && !searched.contains("gemini-2.5-flash<"));
     assert!(
@@ -80,7 +80,7 @@ async fn the_models_are_the_union_of_the_lists_of_the_projects() {
             .await
             .contains("No model matches")
     );
-    let detail = admin.get_page("/models/gemini-2.5-pro").await;
+    let detail = admin.get_page("/models/detail?name=gemini-2.5-pro").await;
     for text in [
         "of 2 whose lists were read",
         "Projects that do not list it",
@@ -90,7 +90,7 @@ async fn the_models_are_the_union_of_the_lists_of_the_projects() {
         assert!(detail.contains(text), "{text}");
     }
     let unknown = admin
-        .request(Method::GET, "/models/gemini-99")
+        .request(Method::GET, "/models/detail?name=gemini-99")
         .send()
         .await
         .unwrap();

@@ -59,7 +59,7 @@ const PAGES: &[&str] = &[
     "/quota?project=none",
     "/quota/what-if",
     "/models",
-    "/models/gemini-2.5-flash",
+    "/models/detail?name=gemini-2.5-flash",
     "/models?q=no-such-model",
     "/my-usage",
     "/usage?span=90d&by=time",

@@ -103,6 +103,22 @@ fn more_projects_answer_what_exceeds_the_quota_of_the_present_ones() {
 }
 
 #[test]
+fn requests_that_wait_for_a_minute_to_end_are_not_multiplied_events() {
+    let mut input = input(1, 400, 3_000);
+    limit(&mut input, Measure::RequestsPerMinute, 10);
+    input.settings.wait_for_key_seconds = 3_600;
+    let mut replay = Replay::new(&input);
+
+    replay.run(&mut |_| {});
+
+    // For each request its arrival, its attempts, its own last moment, and the moments at which a key became free.
+    assert!(replay.scheduled < 400 * 8, "{}", replay.scheduled);
+    let answered = replay.states.iter();
+    let answered = answered.filter(|state| state.end == Some(ReplayEnd::Answered));
+    assert_eq!(answered.count(), 400);
+}
+
+#[test]
 fn quota_that_was_used_before_is_not_there() {
     let mut input = input(1, 10, 1_000);
     limit(&mut input, Measure::RequestsPerDay, 20);
