@@ -1,7 +1,7 @@
 //! What another setting would have done: the requests of the log, replayed against what is known of the pool.
 //!
-//! [`replay`](crate::pool::what_if::replay) uses the real selection, queue, retry and cooldown rules;
-//! [`upstream`](crate::pool::what_if::upstream) stands for Google.
+//! [`replay`] uses the real selection, queue, retry and cooldown rules;
+//! [`upstream`] stands for Google.
 
 pub mod replay;
 pub mod upstream;
