@@ -141,12 +141,9 @@ impl DataKeyStore {
             (None, true) => return None,
             (Some(salt), true) => salt.to_vec(),
         };
-        let stretched = self.0.stretched.lock().clone();
-        let known = stretched
-            .into_iter()
-            .find(|(of, by, _)| *of == salt && by.is_same_passphrase(text));
-        if let Some((_, _, key)) = known {
-            return Some(key);
+        let known = self.find_stretched(text, &salt);
+        if known.is_some() {
+            return known;
         }
         let (passphrase, used) = (text.clone(), salt.clone());
         let key = tokio::task::spawn_blocking(move || passphrase.key(&used)).await;
@@ -154,6 +151,13 @@ impl DataKeyStore {
         let mut stretched = self.0.stretched.lock();
         stretched.push((salt, text.clone(), key.clone()));
         Some(key)
+    }
+
+    fn find_stretched(&self, text: &MasterKeyText, salt: &[u8]) -> Option<MasterKey> {
+        let stretched = self.0.stretched.lock();
+        let mut known = stretched.iter();
+        let known = known.find(|(of, by, _)| of == salt && by.is_same_passphrase(text));
+        known.map(|(_, _, key)| key.clone())
     }
 
     /// The error for a database whose master key is not the one given.
@@ -241,6 +245,28 @@ impl DataKeys {
             Some(Zeroizing::new(text.to_owned()))
         });
         text.ok_or_else(|| unreadable(place))
+    }
+
+    /// A stored text as the active data key stores it.
+    pub fn reseal_text(
+        &self,
+        place: StoredPlace,
+        data_key_id: Option<DataKeyId>,
+        stored: String,
+    ) -> Result<String> {
+        let text = self.open_text(place, data_key_id, stored)?;
+        Ok(self.seal_text(place, &text))
+    }
+
+    /// The same for bytes.
+    pub fn reseal_bytes(
+        &self,
+        place: StoredPlace,
+        data_key_id: Option<DataKeyId>,
+        stored: Vec<u8>,
+    ) -> Result<Vec<u8>> {
+        let bytes = self.open_bytes(place, data_key_id, stored)?;
+        Ok(self.seal_bytes(place, &bytes))
     }
 
     /// Opens bytes that the data key of their row sealed.

@@ -191,8 +191,7 @@ async fn reseal_installation_secrets(
     let done = count(rows.len());
     for row in rows {
         let place = installation::place(&row.name);
-        let value = data_keys.open_bytes(place, stale, row.value)?;
-        let value = data_keys.seal_bytes(place, &value);
+        let value = data_keys.reseal_bytes(place, stale, row.value)?;
         let active = data_keys.active();
         let updated = sqlx::query!(
             "UPDATE installation_secrets SET value = ?2, data_key_id = ?3 WHERE name = ?1",
@@ -225,9 +224,7 @@ async fn reseal_upstream_keys(
     let done = count(rows.len());
     for row in rows {
         let id = row.id.to_string();
-        let place = upstream_keys::place(&id);
-        let secret = data_keys.open_text(place, stale, row.secret)?;
-        let secret = data_keys.seal_text(place, &secret);
+        let secret = data_keys.reseal_text(upstream_keys::place(&id), stale, row.secret)?;
         let active = data_keys.active();
         let updated = sqlx::query!(
             "UPDATE upstream_keys SET secret = ?2, data_key_id = ?3 WHERE id = ?1",
@@ -255,13 +252,9 @@ async fn reseal_alert_targets(
     let done = count(rows.len());
     for row in rows {
         let id = row.id.to_string();
-        let reseal = |column, stored| {
-            let place = alert_targets::place(column, &id);
-            let opened = data_keys.open_text(place, stale, stored)?;
-            Ok::<_, crate::storage::error::Error>(data_keys.seal_text(place, &opened))
-        };
-        let address = reseal("address", row.address)?;
-        let secret = reseal("secret", row.secret)?;
+        let place = |column| alert_targets::place(column, &id);
+        let address = data_keys.reseal_text(place("address"), stale, row.address)?;
+        let secret = data_keys.reseal_text(place("secret"), stale, row.secret)?;
         let active = data_keys.active();
         let updated = sqlx::query!(
             "UPDATE alert_targets SET address = ?2, secret = ?3, data_key_id = ?4 WHERE id = ?1",
@@ -296,8 +289,7 @@ async fn reseal_egress_proxies(
     for row in rows {
         let id = row.id.to_string();
         let place = egress_proxies::place(&id);
-        let credential = data_keys.open_text(place, stale, row.credential)?;
-        let credential = data_keys.seal_text(place, &credential);
+        let credential = data_keys.reseal_text(place, stale, row.credential)?;
         let active = data_keys.active();
         let updated = sqlx::query!(
             "UPDATE egress_proxies SET credential = ?2, data_key_id = ?3 WHERE id = ?1",
@@ -337,8 +329,7 @@ async fn reseal_request_bodies(
             };
             let place = request_bodies::place(column, &id);
             let before = stored.len();
-            let opened = data_keys.open_bytes(place, stale, stored)?;
-            let sealed = data_keys.seal_bytes(place, &opened);
+            let sealed = data_keys.reseal_bytes(place, stale, stored)?;
             let size = |bytes| i64::try_from(bytes).unwrap_or(i64::MAX);
             stored_bytes += size(sealed.len()) - size(before);
             Ok(Some(sealed))
