@@ -121,7 +121,10 @@ if (finder) {
     if (answer.status === 401) return location.reload();
     const template = document.createElement("template");
     template.innerHTML = await answer.text();
+    const focused = results().find((link) => link === document.activeElement);
     finder.querySelector(".found").replaceWith(template.content);
+    // Later results must not take the focus from one that an arrow key chose.
+    if (focused) (results().find((link) => link.href === focused.href) || results()[0] || input).focus();
   };
   const open = () => {
     finder.showModal();

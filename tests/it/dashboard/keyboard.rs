@@ -243,6 +243,29 @@ async fn do_the_usual_jobs(language: &'static str) {
     assert_eq!(browser.console_errors().await, [""; 0]);
 }
 
+#[tokio::test]
+async fn later_results_of_the_search_leave_the_focus_on_the_chosen_one() {
+    let pool = pool().await;
+    let Some(browser) = browser(&pool, "en").await else {
+        return;
+    };
+    browser.press("/").await;
+    type_text(&browser, "backups").await;
+    let result = ".find-dialog .found:not([data-old]) a[href='/backups']";
+    wait_for_count(&browser, result, 1).await;
+    browser.press("ArrowDown").await;
+    // As by the last letter, whose results come late.
+    let search_again = "
+        document.querySelector('.find-dialog .found').dataset.old = 'yes';
+        document.querySelector('.find-dialog input').dispatchEvent(new Event('input'));
+    ";
+    browser.inject(search_again).await;
+    wait_for_count(&browser, result, 1).await;
+    wait_for_count(&browser, &format!("{result}:focus"), 1).await;
+    browser.press("Enter").await;
+    browser.wait_for_path("/backups").await;
+}
+
 /// Moves the focus backwards by Shift and Tab.
 async fn back_to(browser: &Browser, selector: &str) {
     let is_there = format!("return document.activeElement.matches({selector:?})");

@@ -15,6 +15,13 @@ use super::http_client;
 /// The key of an element in JSON.
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
 
+/// What the driver says when a page was replaced while a script ran in it.
+const REPLACED_PAGE: [&str; 3] = [
+    "document unloaded while waiting for result",
+    "aborted by navigation",
+    "Cannot find context with specified id",
+];
+
 /// A browser and its driver. Both end when this is dropped, in a failing test too.
 pub struct WebDriverSession {
     client: reqwest::Client,
@@ -108,7 +115,8 @@ impl WebDriverSession {
             .map(drop)
     }
 
-    /// The result of a script, returned or passed to the last of its arguments.
+    /// The result of a script, returned or passed to the last of its arguments. If the page is replaced meanwhile, it runs
+    /// again in the next one.
     pub async fn execute(&self, script: &str, arguments: &[Value]) -> Value {
         let (kind, body) = ("async", json!({"script": script, "args": arguments}));
         let kind = if script.contains("arguments[arguments.length - 1]") {
@@ -116,7 +124,14 @@ impl WebDriverSession {
         } else {
             "sync"
         };
-        self.post(&format!("/execute/{kind}"), body).await.unwrap()
+        let path = format!("/execute/{kind}");
+        loop {
+            match self.post(&path, body.clone()).await {
+                Ok(result) => return result,
+                Err(error) if REPLACED_PAGE.iter().any(|text| error.contains(text)) => {}
+                Err(error) => panic!("{error}"),
+            }
+        }
     }
 
     /// Gives an element the focus.
