@@ -61,6 +61,8 @@ pub struct BackupStatus {
     pub is_overdue: bool,
     /// The error of the last attempt, if it failed.
     pub failed: Option<FailedBackup>,
+    /// Whether the result of the last attempt is known: none is running, and one has ended since the start.
+    pub is_result_known: bool,
 }
 
 /// An attempt at a backup that failed.
@@ -115,12 +117,14 @@ pub fn status(
 ) -> Result<BackupStatus> {
     let (backups, failed) = (list(database)?, job.failed());
     let made = || backups.iter().map(|backup| backup.made_at);
+    let is_result_known = job.is_result_known();
     let failed_at = failed.as_ref().map(|failed| failed.at);
     Ok(BackupStatus {
         next_at: schedule.next_at(made(), failed_at, now),
         is_overdue: schedule.is_overdue(made(), now),
         last: backups.into_iter().next(),
         failed,
+        is_result_known,
     })
 }
 
@@ -277,6 +281,7 @@ struct BackupShared {
 struct BackupState {
     now: Option<Arc<BackupProgress>>,
     failed: Option<FailedBackup>,
+    has_ended: bool,
 }
 
 impl BackupJob {
@@ -306,6 +311,11 @@ impl BackupJob {
     pub fn failed(&self) -> Option<FailedBackup> {
         let state = self.0.state.lock();
         state.failed.clone().filter(|_| state.now.is_none())
+    }
+
+    fn is_result_known(&self) -> bool {
+        let state = self.0.state.lock();
+        state.has_ended && state.now.is_none()
     }
 
     /// Has the time of the next scheduled backup computed again.
@@ -349,6 +359,7 @@ impl Drop for BackupRun {
         *self.job.0.state.lock() = BackupState {
             now: None,
             failed: failed.map(|reason| FailedBackup { reason, at }),
+            has_ended: true,
         };
         self.job.notify_schedule_change();
     }

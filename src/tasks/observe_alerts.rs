@@ -36,12 +36,7 @@ pub async fn observe(app: &App, now: Timestamp) -> AlertObservation {
         None => found.unknown.extend([AlertKind::NoKey, AlertKind::PoolLow]),
     }
     add_keys(&mut found, app, now);
-    if let Some(error) = overview.connection_error.or(overview.wrong_answer) {
-        found.add(AlertKind::GoogleUnreachable, "", error);
-    }
-    if overview.address_throttled_until.is_some() {
-        found.add(AlertKind::AddressThrottled, "", "");
-    }
+    add_upstream(&mut found, overview);
     add_egress(&mut found, app);
     add_budgets(&mut found, app, now);
     if let Some(low) = *app.low_disk.lock() {
@@ -109,6 +104,23 @@ fn add_keys(found: &mut AlertObservation, app: &App, now: Timestamp) {
     }
 }
 
+/// What keeps us from Google. It is known from answers in memory: after a start the first one shows whether it still holds.
+fn add_upstream(found: &mut AlertObservation, overview: PoolOverview) {
+    let error = overview.connection_error.or(overview.wrong_answer);
+    let is_throttled = overview.address_throttled_until.is_some();
+    let throttled = is_throttled.then(String::new);
+    for (kind, detail) in [
+        (AlertKind::GoogleUnreachable, error),
+        (AlertKind::AddressThrottled, throttled),
+    ] {
+        match detail {
+            Some(detail) => found.add(kind, "", detail),
+            None if !overview.has_upstream_answered => found.unknown.push(kind),
+            None => {}
+        }
+    }
+}
+
 /// Egress proxies that are broken.
 fn add_egress(found: &mut AlertObservation, app: &App) {
     let keys = app.keys.lock();
@@ -150,6 +162,8 @@ fn add_backups(found: &mut AlertObservation, app: &App, now: Timestamp) {
     if let Some(failed) = status.failed {
         let reason = app.redactor().redact_for_row(&failed.reason);
         found.add(AlertKind::BackupFailed, "", reason);
+    } else if !status.is_result_known {
+        found.unknown.push(AlertKind::BackupFailed);
     }
     if status.is_overdue {
         found.add(AlertKind::BackupOverdue, "", "");

@@ -19,6 +19,7 @@ pub struct UpstreamWatch {
     failed_connections: u32,
     /// Why the last of them failed.
     connection_error: String,
+    has_answered: bool,
 }
 
 impl UpstreamWatch {
@@ -28,6 +29,7 @@ impl UpstreamWatch {
         let Some(status) = verdict.status else { return };
         if !is_foreign(verdict) {
             self.in_a_row = 0;
+            self.has_answered = true;
             return;
         }
         self.in_a_row = self.in_a_row.saturating_add(1);
@@ -74,6 +76,11 @@ impl UpstreamWatch {
         self.is_unreachable().then_some(&self.connection_error)
     }
 
+    /// Whether Gemini has answered since the start: before that, no problem is no evidence that there is none.
+    pub fn has_answered(&self) -> bool {
+        self.has_answered
+    }
+
     /// The last answer, if none of the last ones was Gemini's.
     pub fn wrong_answer(&self) -> Option<&str> {
         (self.in_a_row >= ANSWERS_IN_A_ROW).then_some(&self.last)
@@ -112,9 +119,9 @@ mod tests {
         }
 
         watch.record(&Verdict::without_answer(Rule::AnswerTimeout, String::new()));
-        assert!(watch.is_unreachable());
+        assert!(watch.is_unreachable() && !watch.has_answered());
         watch.record(&verdict(Rule::Overloaded, 503));
-        assert!(!watch.is_unreachable());
+        assert!(!watch.is_unreachable() && watch.has_answered());
     }
 
     #[test]
@@ -130,6 +137,7 @@ mod tests {
             for count in 1..=ANSWERS_IN_A_ROW {
                 assert_eq!(watch.wrong_answer(), None, "{rule:?} {count}");
                 watch.record(&verdict(rule, status));
+                assert!(!watch.has_answered());
             }
             watch.record(&Verdict::without_answer(Rule::ConnectFailed, String::new()));
             assert_eq!(

@@ -32,6 +32,8 @@ pub struct PoolOverview {
     pub wrong_answer: Option<String>,
     /// Why the last connections to the upstream failed, if they did.
     pub connection_error: Option<String>,
+    /// Whether Gemini has answered since the start.
+    pub has_upstream_answered: bool,
     /// Until when the address throttle blocks all requests.
     pub address_throttled_until: Option<Timestamp>,
     /// The labels of the broken egress proxies.
@@ -116,6 +118,7 @@ impl KeyRegistry {
                 .direct_throttle()
                 .breaker
                 .and_then(|breaker| breaker.admits(now).err()),
+            has_upstream_answered: self.upstream_watch.has_answered(),
             wrong_answer: self.upstream_watch.wrong_answer().map(ToOwned::to_owned),
             connection_error: self
                 .upstream_watch

@@ -13,7 +13,7 @@ use gemini_pool::clock::{self, Timestamp};
 use gemini_pool::demo::fake_gemini::FakeConfig;
 use gemini_pool::demo::fake_gemini::behaviour::{Behaviour, FakeKey};
 use gemini_pool::pool::alert_schedule::{DeliveryState, QuietHours};
-use gemini_pool::pool::alerts::AlertKind;
+use gemini_pool::pool::alerts::{AlertKind, AlertObservation};
 use gemini_pool::pool::retention::LowDisk;
 use gemini_pool::pool::secret::Secret;
 use gemini_pool::storage::alert_deliveries::{self, ListedAlertDelivery};
@@ -21,6 +21,7 @@ use gemini_pool::storage::alert_targets::{
     self, AlertLanguage, AlertTargetId, AlertTargetKind, AlertTargetTerms,
 };
 use gemini_pool::storage::audit::{Act, Actor};
+use gemini_pool::storage::backups::BackupKind;
 use gemini_pool::storage::data_keys::DataKeys;
 use gemini_pool::storage::db::Db;
 use gemini_pool::storage::error::Error;
@@ -363,6 +364,63 @@ async fn a_restart_sends_the_rest_and_nothing_twice() {
     fixture.set_disk_low(false);
     fixture.pass(3).await;
     assert_eq!((down.take().len(), up.take().len()), (1, 1));
+}
+
+#[tokio::test]
+async fn an_alert_whose_cause_only_memory_has_does_not_end_by_a_restart() {
+    let mut fixture = Fixture::new().await;
+    let receiver = Receiver::start().await;
+    fixture.add(webhook("hook", &receiver)).await;
+    let run = fixture.app.backups.begin(fixture.now).unwrap();
+    run.fail("no space".to_owned());
+    fixture.pass(2).await;
+    let kinds = [AlertKind::GoogleUnreachable, AlertKind::AddressThrottled];
+    let mut tx = fixture.app.db.begin().await.unwrap();
+    for kind in kinds {
+        let mut observation = AlertObservation::default();
+        observation.add(kind, "", "");
+        let condition = observation.conditions.remove(0);
+        let inserted = alert_events::insert(&mut tx, &condition, fixture.now).await;
+        inserted.unwrap();
+    }
+    tx.commit().await.unwrap();
+    receiver.take();
+
+    let mut fixture = fixture.restart().await;
+    fixture.pass(3).await;
+    let run = fixture.app.backups.begin(fixture.now).unwrap();
+    fixture.pass(3).await;
+    assert!(receiver.take().is_empty());
+    run.create(&fixture.app.db, BackupKind::Manual, &Actor::cli())
+        .await
+        .unwrap();
+    fixture.pass(3).await;
+
+    let ended = receiver.take();
+    assert_eq!(ended.len(), 1, "{ended:?}");
+    assert_eq!(ended[0].body["type"], "alert.end");
+    assert_eq!(ended[0].body["data"]["kind"], "backup_failed");
+    let open = alert_events::list_open(&fixture.app.db.readers)
+        .await
+        .unwrap();
+    let open: Vec<_> = open.iter().map(|event| event.kind).collect();
+    assert_eq!(open.len(), kinds.len());
+    assert!(kinds.iter().all(|kind| open.contains(kind)), "{open:?}");
+}
+
+#[tokio::test]
+async fn whether_google_is_reached_is_known_from_its_first_answer() {
+    let keys = [FakeKey::healthy("AIza-key-of-alerts-0000001", "projects/1")];
+    let pool = TestPool::with_keys(keys).await;
+    let kinds = [AlertKind::GoogleUnreachable, AlertKind::AddressThrottled];
+    let unknown = async || observe(&pool.app, clock::now()).await.unknown;
+    let before = unknown().await;
+    assert!(kinds.iter().all(|kind| before.contains(kind)), "{before:?}");
+
+    pool.generate().await;
+
+    let after = unknown().await;
+    assert!(!kinds.iter().any(|kind| after.contains(kind)), "{after:?}");
 }
 
 #[tokio::test]
