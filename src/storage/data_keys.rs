@@ -111,15 +111,19 @@ impl DataKeyStore {
             if opened.contains_key(&key.id) {
                 continue;
             }
-            let mut found = None;
+            let (mut found, mut damaged) = (None, None);
             if let Some(given) = &given {
                 for wrapped in wrapped.iter().filter(|entry| entry.data_key_id == key.id) {
                     let master = self.stretch(given, wrapped.salt.as_deref()).await;
                     let master = master.filter(|master| master.id() == wrapped.master_key_id);
-                    found = master.and_then(|master| master.unwrap(key.id.0, &wrapped.wrapped));
+                    let Some(master) = master else {
+                        continue;
+                    };
+                    found = master.unwrap(key.id.0, &wrapped.wrapped);
                     if found.is_some() {
                         break;
                     }
+                    damaged = Some(master.id());
                 }
             }
             if let (None, Some(handover)) = (&found, &key.handover) {
@@ -127,7 +131,10 @@ impl DataKeyStore {
                 found = earlier.find_map(|by| master_key::unwrap(by, key.id.0, handover));
             }
             let Some(found) = found else {
-                return Err(self.locked(&wrapped, given.as_ref()).await);
+                return Err(match damaged {
+                    Some(right) => Error::DamagedDataKey(right),
+                    None => self.locked(&wrapped, given.as_ref()).await,
+                });
             };
             opened.insert(key.id, found);
         }

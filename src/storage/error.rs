@@ -33,6 +33,11 @@ pub enum Error {
         wanted: String,
         given: GivenMasterKey,
     },
+    #[error(
+        "the database holds no readable data key for the master key {0}, which is the right one: the row is damaged. Restore a \
+         backup; to give up what it encrypted, run `gemini-pool master-key forget` without MASTER_KEY and MASTER_KEY_FILE"
+    )]
+    DamagedDataKey(MasterKeyId),
     #[error("database: {0}")]
     Sqlx(#[from] sqlx::Error),
     #[error("{path}: {source}")]
@@ -129,6 +134,7 @@ impl Error {
             | Self::Refused(_)
             | Self::Damaged(_)
             | Self::Locked { .. }
+            | Self::DamagedDataKey(_)
             | Self::Sqlx(_)
             | Self::File { .. } => false,
         }
@@ -153,6 +159,7 @@ impl Error {
             | Self::FileMoved(_)
             | Self::Damaged(_)
             | Self::Locked { .. }
+            | Self::DamagedDataKey(_)
             | Self::Sqlx(_)
             | Self::File { .. } => false,
         }

@@ -61,6 +61,11 @@ pub async fn run(report: &mut Report, db: &Db) -> Result<()> {
             error,
             "find the key with this id; the one of a backup is shown when it is made, and by `gemini-pool master-key status`",
         ),
+        Err(error @ Error::DamagedDataKey(_)) => report.error(
+            Check::Encryption,
+            error,
+            "`gemini-pool restore` puts a backup in place",
+        ),
         Err(error) => return Err(error),
     }
     Ok(())

@@ -45,7 +45,7 @@ async fn forget(db: &Db, arguments: &ForgetArgs) -> Result<()> {
             "MASTER_KEY opens the database, so nothing is lost: `gemini-pool master-key decrypt` stores the secrets unencrypted"
         ),
         Err(Error::Locked { .. }) => {}
-        // A key that cannot be read is not lost.
+        // A file that cannot be read is not lost, and beside a damaged data key others may be readable.
         Err(error) => return Err(error.into()),
     }
     let lost = forgetting::count(&mut *db.readers.acquire().await?).await?;

@@ -59,7 +59,7 @@ async fn read(db: &Db) -> Result<Status> {
     let opens = match (db.data_keys.master_key()?, &master_key) {
         (Some(_), Some(_)) => match db.unlock().await {
             Ok(()) => Some(true),
-            Err(Error::Locked { .. }) => Some(false),
+            Err(Error::Locked { .. } | Error::DamagedDataKey(_)) => Some(false),
             Err(error) => return Err(error.into()),
         },
         (None, _) | (_, None) => None,

@@ -245,6 +245,63 @@ async fn a_lost_key_is_given_up_with_what_it_encrypted() {
 }
 
 #[tokio::test]
+async fn what_a_damaged_data_key_encrypted_is_given_up_only_without_the_right_key() {
+    let google = google().await;
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let secrets = [SECRET.to_owned()];
+    let variables = [("MASTER_KEY", KEYS[0])];
+    let mut pool = PoolProcess::start_with(folder, &google.url(), &secrets, &variables).await;
+    pool.terminate();
+    pool.ended().await;
+    let db = database(folder).await;
+    let wrapped: Vec<u8> = sqlx::query_scalar("SELECT wrapped FROM wrapped_data_keys")
+        .fetch_one(&db.readers)
+        .await
+        .unwrap();
+    let store = async |wrapped: &[u8]| {
+        let stored = sqlx::query("UPDATE wrapped_data_keys SET wrapped = ?1").bind(wrapped);
+        stored.execute(&db.writer).await.unwrap();
+    };
+    let mut damaged = wrapped.clone();
+    *damaged.last_mut().unwrap() ^= 1;
+    store(&damaged).await;
+
+    for arguments in [
+        &["serve"][..],
+        &["master-key", "decrypt"],
+        &["master-key", "forget", "--yes"],
+    ] {
+        let message = refused(run(folder, KEYS[0], arguments));
+        for part in ["which is the right one", "Restore a backup"] {
+            assert!(message.contains(part), "{arguments:?}: {message}");
+        }
+    }
+    let status = done(run(folder, KEYS[0], &["master-key", "status", "--json"]));
+    let status: serde_json::Value = serde_json::from_str(&status).unwrap();
+    assert_eq!(status["opens"], false);
+    let diagnosis = run(folder, KEYS[0], &["doctor", "--offline"]);
+    let diagnosis = String::from_utf8(diagnosis.stdout).unwrap();
+    assert!(diagnosis.contains("which is the right one"), "{diagnosis}");
+    let missing = [("MASTER_KEY_FILE", "missing")];
+    let message = refused(run_with(
+        folder,
+        &missing,
+        &["master-key", "forget", "--yes"],
+    ));
+    assert!(message.contains("cannot be read"), "{message}");
+
+    // Nothing was removed.
+    store(&wrapped).await;
+    let export = ["upstream-keys", "export", "--secrets"];
+    assert!(done(run(folder, KEYS[0], &export)).contains(SECRET));
+    store(&damaged).await;
+    let output = done(run(folder, "", &["master-key", "forget", "--yes"]));
+    assert!(output.contains("the secrets of 1 upstream key"), "{output}");
+    assert!(!done(run(folder, "", &export)).contains(SECRET));
+}
+
+#[tokio::test]
 async fn pages_name_the_key_or_say_that_nothing_is_encrypted() {
     let google = google().await;
     for key in ["", KEYS[0]] {
