@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use gemini_pool::clock;
+use gemini_pool::config::MasterKeyArgs;
 use gemini_pool::demo::fake_gemini::behaviour::FakeKey;
 use gemini_pool::demo::fake_gemini::journal::RecordingLevel;
 use gemini_pool::demo::fake_gemini::{FakeConfig, FakeGemini};
@@ -19,6 +20,8 @@ use gemini_pool::storage::audit::{Act, Actor};
 use gemini_pool::storage::data_keys::DataKeys;
 use gemini_pool::storage::db::Db;
 use gemini_pool::storage::encryption::{self, EncryptionState};
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{ConnectOptions, Connection};
 use tokio::task::JoinSet;
 
 use super::{KEYS, add_keys, done, readable, refused, run, run_with, secrets};
@@ -281,11 +284,10 @@ async fn a_killed_rotation_leaves_a_database_that_serves_and_continues() {
     let folder = folder.path();
     let pool = server(folder, &google, KEYS[0]).await;
     let db = database(folder).await;
-    db.data_keys
-        .set_master_key(gemini_pool::config::MasterKeyArgs {
-            master_key: Some(Secret::new(KEYS[0])),
-            master_key_file: None,
-        });
+    db.data_keys.set_master_key(MasterKeyArgs {
+        master_key: Some(Secret::new(KEYS[0])),
+        master_key_file: None,
+    });
     add_keys(&db, &secrets).await;
     let requests = SteadyRequests::begin(&pool.url).await;
 
@@ -343,4 +345,86 @@ fn start_rotation(folder: &Path) -> std::process::Child {
         .env("NEW_MASTER_KEY", KEYS[1])
         .stderr(Stdio::null());
     command.spawn().unwrap()
+}
+
+/// Stops a decryption between two of its transactions, when it has done a part of the upstream keys.
+async fn stop_halfway(decryption: &PoolProcess, db: &Db) {
+    // Within a transaction it would keep the server from starting.
+    let impatient = SqliteConnectOptions::new()
+        .filename(db.path())
+        .busy_timeout(Duration::ZERO);
+    eventually("the command is stopped halfway", async || {
+        decryption.signal("STOP");
+        let state = state(db).await;
+        let mut tables = state.tables.iter();
+        let keys = tables.find(|table| table.table == "upstream_keys").unwrap();
+        assert!(
+            keys.encrypted + keys.retiring > 0,
+            "it has ended already: {}",
+            decryption.log()
+        );
+        let mut other = impatient.connect().await.unwrap();
+        let is_between = sqlx::query("BEGIN IMMEDIATE").execute(&mut other).await;
+        other.close().await.unwrap();
+        if keys.unencrypted > 0 && is_between.is_ok() {
+            return Some(());
+        }
+        decryption.signal("CONT");
+        None
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_starts_during_a_decryption_loses_nothing_and_is_named() {
+    let secrets = secrets(1_500);
+    let google = upstream(&secrets).await;
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let mut pool = server(folder, &google, KEYS[0]).await;
+    let db = database(folder).await;
+    db.data_keys.set_master_key(MasterKeyArgs {
+        master_key: Some(Secret::new(KEYS[0])),
+        master_key_file: None,
+    });
+    add_keys(&db, &secrets).await;
+    pool.terminate();
+    pool.ended().await;
+    let mut decrypt = command(folder);
+    decrypt
+        .args(["master-key", "decrypt"])
+        .env("MASTER_KEY", KEYS[0]);
+    let mut decryption = PoolProcess::spawn(decrypt);
+    stop_halfway(&decryption, &db).await;
+
+    let mut pool = server(folder, &google, KEYS[0]).await;
+    decryption.signal("CONT");
+    let ended = decryption.ended().await;
+
+    let message = decryption.log();
+    assert!(
+        !ended.success() && message.contains("meanwhile"),
+        "{message}"
+    );
+    assert!(message.contains("run"), "{message}");
+    let (sent, failed) = SteadyRequests::begin(&pool.url).await.end().await;
+    assert_eq!((sent > 20, failed), (true, Vec::new()));
+    eventually("everything is encrypted again", async || {
+        let state = state(&db).await;
+        (state.is_active && state.stale() == 0).then_some(())
+    })
+    .await;
+    pool.terminate();
+    pool.ended().await;
+    let output = done(run(folder, KEYS[0], &["master-key", "decrypt"]));
+    assert!(output.contains("rows decrypted"), "{output}");
+    let exported = run(
+        folder,
+        "",
+        &["upstream-keys", "export", "--secrets", "--format", "json"],
+    );
+    assert_eq!(
+        done(exported).matches("MadeUpAtRest").count(),
+        secrets.len()
+    );
 }
