@@ -300,7 +300,8 @@ async fn update(
     body.apply(&mut input)?;
     let terms = input.terms(Some(&target.terms));
     let terms = terms.map_err(|invalid| problem_of(&invalid))?;
-    let act = Act::without_revision(caller.actor(), caller.now);
+    // An act with a revision can be undone.
+    let act = Act::begin(&mut tx, &caller.actor(), caller.now).await?;
     if !alert_targets::update(&mut tx, &data_keys, &target, &terms, &act).await? {
         return Err(name_taken());
     }

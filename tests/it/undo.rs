@@ -2,6 +2,7 @@
 
 use gemini_pool::demo::fake_gemini::behaviour::FakeKey;
 use gemini_pool::pool::api_token::{ApiScope, TokenAccess};
+use gemini_pool::storage::alert_targets;
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 
@@ -128,5 +129,45 @@ async fn a_token_undoes_only_what_it_may_change() {
         let api = pool.api(&name, access, scopes).await;
         let undone = api.post(&path, &Value::Null).await;
         assert_eq!(undone.status, status, "{name}: {undone:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_change_of_an_alert_target_is_undone_with_the_scope_of_alerts() {
+    let pool = pool().await;
+    let mut admin = AdminClient::sign_in(&pool).await;
+    let target = [
+        ("kind", "webhook"),
+        ("name", "ops"),
+        ("url", "http://127.0.0.1:9/hook"),
+        ("event", "key_leaked"),
+    ];
+    let added = admin.submit("/alerts/targets", &target).await;
+    assert_eq!(added.status(), StatusCode::SEE_OTHER);
+    let (alerts, audit, settings) = (ApiScope::Alerts, ApiScope::Audit, ApiScope::Settings);
+    let page = "/alerts/targets/1/disable";
+    assert_eq!(
+        admin.submit(page, &[]).await.status(),
+        StatusCode::SEE_OTHER
+    );
+    let (acts, ids) = listed(&pool);
+    assert_eq!(acts[0]["subject"], "alert_target");
+    let path = format!("/undoable-acts/{}/undo", ids[0]);
+    let is_enabled = async || {
+        let targets = alert_targets::list(&pool.app.db).await.unwrap();
+        targets[0].enabled
+    };
+
+    for (access, scopes, status) in [
+        (TokenAccess::Write, &[audit, settings][..], 403),
+        (TokenAccess::Write, &[alerts], 403),
+        (TokenAccess::Read, &[audit, alerts], 403),
+        (TokenAccess::Write, &[audit, alerts], 200),
+    ] {
+        let name = format!("{access:?} {scopes:?}");
+        let api = pool.api(&name, access, scopes).await;
+        let undone = api.post(&path, &Value::Null).await;
+        assert_eq!(undone.status, status, "{name}: {undone:?}");
+        assert_eq!(is_enabled().await, status == 200, "{name}");
     }
 }

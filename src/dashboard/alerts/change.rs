@@ -174,7 +174,8 @@ async fn set_enabled(
 ) -> Result<Redirect, ErrorPage> {
     let AlertTarget { id, terms, .. } = find(app, id).await?;
     let mut tx = app.db.begin().await?;
-    let act = Act::without_revision(context.actor(), context.now);
+    // An act with a revision can be undone.
+    let act = Act::begin(&mut tx, &context.actor(), context.now).await?;
     alert_targets::update_enabled(&mut tx, id, enabled, &act).await?;
     tx.commit().await?;
     let (text, back) = if enabled {
