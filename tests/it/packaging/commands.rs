@@ -57,6 +57,8 @@ fn prepare() -> tempfile::TempDir {
         "gemini-pool client-keys create test",
         "gemini-pool settings set max_attempts 5",
         "gemini-pool backup copy.db",
+        "gemini-pool master-key generate old-key",
+        "gemini-pool master-key generate new-key",
     ] {
         let done = run(folder.path(), line);
         assert!(done.status.success(), "{line}: {}", errors(&done));
@@ -73,6 +75,12 @@ fn run(folder: &Path, line: &str) -> Output {
         shell.env(name, value.unwrap_or_default());
     }
     shell.stdin(Stdio::null()).output().unwrap()
+}
+
+/// Whether a line runs the program, perhaps with variables.
+fn is_of_program(line: &str) -> bool {
+    let mut words = line.split(' ');
+    words.find(|word| !word.contains('=')) == Some("gemini-pool")
 }
 
 fn errors(output: &Output) -> String {
@@ -99,7 +107,7 @@ fn the_commands_of_the_pages_work() {
     let (mut done, mut wrong) = (Vec::new(), Vec::new());
     for page in pages() {
         for line in shell_blocks(&page).iter().flat_map(|block| block.lines()) {
-            let is_ours = line.starts_with("gemini-pool ") || line.contains("&& gemini-pool ");
+            let is_ours = is_of_program(line) || line.contains("&& gemini-pool ");
             let is_run = !NOT_RUN.iter().any(|(part, _)| line.contains(part));
             // A line that is on several pages is run once.
             if !is_ours || !is_run || done.contains(&line.to_owned()) {
@@ -113,8 +121,15 @@ fn the_commands_of_the_pages_work() {
                 filled = filled.replacen("AIza...", &made_up_key(number), 1);
             }
             let folder = copy(prepared.path());
-            if filled.contains("backup copy.db") {
-                fs::remove_file(folder.path().join("copy.db")).unwrap();
+            for (command, made) in [("backup ", "copy.db"), ("generate ", "new-key")] {
+                if filled.contains(&format!("{command}{made}")) {
+                    fs::remove_file(folder.path().join(made)).unwrap();
+                }
+            }
+            if filled.contains("MASTER_KEY_FILE=old-key") {
+                let encrypt = "MASTER_KEY_FILE=old-key gemini-pool master-key encrypt";
+                let encrypted = run(folder.path(), encrypt);
+                assert!(encrypted.status.success(), "{}", errors(&encrypted));
             }
             let output = run(folder.path(), &filled);
             if !output.status.success() {
