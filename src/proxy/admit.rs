@@ -1,4 +1,5 @@
-//! May the client start this request now: a slot first, then models and limits once the body is read → `Permit`.
+//! Admission of a request: takes the client's concurrency slot, and once the body is read checks its models and content
+//! and counts it against the rate limits of the client key → `Permit`.
 
 use crate::app::App;
 use crate::clock;

@@ -1,4 +1,5 @@
-//! Who sends a request, and may it do this at all: credential, upload session or token → `Caller`.
+//! Authentication and authorization of a request: finds its client by credential, upload session or token, and checks
+//! the scopes of the client key → `Caller`.
 
 use std::net::IpAddr;
 use std::sync::Arc;

@@ -1,5 +1,5 @@
-//! What browsers may do with the proxied surface: pages of other origins may send requests, and no answer is code on the
-//! dashboard's origin.
+//! CORS and sandboxing: pages of other origins may send requests, and browsers run no answer as code on the dashboard's
+//! origin.
 
 use axum::extract::Request;
 use axum::response::{IntoResponse, Response};

@@ -1,4 +1,4 @@
-//! `Committed`: the end of the wait for a row, before the last byte of its answer is sent.
+//! `Committed`: ends when a row is committed or `commit_wait_ms` is over; the last byte of the answer waits for it.
 
 use std::future::Future;
 use std::pin::Pin;

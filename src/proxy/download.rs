@@ -1,4 +1,5 @@
-//! Redirects: follows the one by which Google serves a file from another of its paths, and passes no other.
+//! Redirects of Google: follows the first one of a download, passes others of downloads and uploads to the client as
+//! paths of the pool, and refuses those to another host.
 
 use http::header::LOCATION;
 use http::{HeaderValue, Response, StatusCode};

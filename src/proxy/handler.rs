@@ -1,4 +1,4 @@
-//! The story of a request.
+//! Serves one request: calls the steps of the request path in their order, and sends the answer or the refusal.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -1,4 +1,5 @@
-//! `Incoming`: what the client asks; its body held, so that it can be sent again, or streaming.
+//! `Incoming`: a request as it was read: its target, headers and content, and its body, held to be sent again or
+//! streaming.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,5 @@
-//! Which upstream key serves the next attempt: preferred project, selection or queue → `Lease`.
+//! Leases an upstream key for each attempt of a request: from the preferred project, by selection, or after a wait in
+//! the queue → `Lease`.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

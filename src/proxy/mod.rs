@@ -1,4 +1,4 @@
-//! The request path: which URLs are proxied.
+//! The request path: selects the requests that are proxied, answers preflights, and sandboxes every answer.
 
 use std::sync::Arc;
 

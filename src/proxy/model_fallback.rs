@@ -1,4 +1,5 @@
-//! Another model in place of one that no key can serve now: which may answer, and the request changed to ask for it.
+//! Model fallback: finds the models that may answer where no key can serve the requested one, and changes the request
+//! to name one of them.
 
 use std::ops::Range;
 

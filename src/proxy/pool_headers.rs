@@ -1,4 +1,5 @@
-//! The pool's own headers of an answer: the id of its row, and what the pool did for it.
+//! Headers that the pool adds to an answer: `x-request-id`, and `x-pool-…` with attempts, time in the queue, fallback
+//! model and remaining limits.
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 

@@ -1,4 +1,5 @@
-//! `Record`: opened first, settles each attempt at once, writes the final row once.
+//! `Record`: the log row of a request while it runs: opened first, it settles each attempt at once and writes the final
+//! row once.
 
 mod bodies;
 mod learned_resources;

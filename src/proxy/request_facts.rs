@@ -1,4 +1,4 @@
-//! `RequestFacts`: what the row of a request says of it.
+//! `RequestFacts`: what `Record` stores of a request that was read, such as its model, size and estimated tokens.
 
 use crate::gemini::resources::name::ResourceName;
 use crate::proxy::streaming_body::BodyProgress;

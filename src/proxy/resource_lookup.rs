@@ -1,4 +1,5 @@
-//! What the pool remembers of named resources: recent ones in memory, all others in the database.
+//! Looks up the projects that own named resources, recent ones in memory and all others in the database, and the
+//! project that a client prefers.
 
 use std::collections::BTreeSet;
 

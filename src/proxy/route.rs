@@ -1,4 +1,5 @@
-//! Which project must or should serve a request, because of the resources it names or creates → `RouteConstraint`.
+//! Routing: finds the project that must or should serve a request, because of the resources it names or creates →
+//! `RouteConstraint`.
 
 use std::borrow::Cow;
 use std::collections::{BTreeSet, HashSet};

@@ -1,4 +1,5 @@
-//! `RouteConstraint`: in which project a request must or should be served.
+//! `RouteConstraint`: the project or key that must or should serve a request, as `route.rs` found it by the rule of
+//! [`route_constraint`](crate::pool::resources::route_constraint).
 
 use crate::gemini::resources::name::ResourceName;
 use crate::pool::keys::upstream_key::{ProjectId, UpstreamKeyId};

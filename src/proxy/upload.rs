@@ -1,4 +1,5 @@
-//! Upload sessions: clients continue them by an id of the pool's own.
+//! Resumable uploads: stores Google's upload session, and gives the client a URL with an id of the pool in place of
+//! Google's.
 
 use std::time::Duration;
 

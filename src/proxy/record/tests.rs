@@ -1,3 +1,5 @@
+//! Tests of the names that a row stores.
+
 use super::*;
 
 #[test]
