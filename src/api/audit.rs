@@ -1,4 +1,4 @@
-//! `/audit`: every change, with who made it.
+//! `/audit`: every change, with its actor.
 
 use std::sync::Arc;
 

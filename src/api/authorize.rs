@@ -1,5 +1,5 @@
-//! Who sends a request to the API, and whether the token permits it. Cookies have no effect, so that no other site can use
-//! an admin's browser.
+//! Authentication and authorization of requests to the API: the token, its access and its scopes. Cookies have no
+//! effect, so that no other site can use an admin's browser.
 
 use std::net::IpAddr;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! `ETag` and `If-Match`: a change of what another program has changed meanwhile is refused.
+//! `ETag` and `If-Match`: refuses a change if another program has changed the object meanwhile.
 
 use axum::Json;
 use axum::response::{IntoResponse, Response};

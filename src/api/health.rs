@@ -1,4 +1,5 @@
-//! `/healthz` and `/readyz`: for process managers and load balancers, without detail.
+//! `/healthz` and `/readyz`: liveness and readiness for process managers and load balancers. Only a signed-in admin
+//! reads details.
 
 use std::sync::Arc;
 

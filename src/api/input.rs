@@ -1,4 +1,5 @@
-//! Reads the path, the query and the JSON body of a request, strictly: what the document does not name is refused.
+//! Reads the path, the query and the JSON body of a request strictly: names that the document does not have are
+//! refused.
 
 use std::time::Duration;
 

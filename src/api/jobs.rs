@@ -1,4 +1,5 @@
-//! `/jobs`: the progress of imports, tests and changes of many keys.
+//! `/jobs`: the progress and results of background jobs: imports, tests, changes of many keys, undoing them, and
+//! replays.
 
 use std::sync::Arc;
 

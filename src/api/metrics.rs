@@ -1,4 +1,4 @@
-//! `/metrics`: figures for Prometheus. All of them are read when they are asked for.
+//! `/metrics`: figures for Prometheus, read at each scrape.
 
 pub mod exposition;
 pub mod figures;

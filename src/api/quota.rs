@@ -1,4 +1,5 @@
-//! `/quota`, `/capacity` and `/models`: what the pool knows of Google's quota and of the models, in the running server.
+//! `/quota`, `/capacity` and `/models`: quota windows of projects, what is left for a model, and the models with their
+//! availability, from the running server.
 
 use std::sync::Arc;
 

@@ -1,4 +1,5 @@
-//! `backup`: copies the database while the server runs, and checks the copy.
+//! `backup`: copies the database while the server runs, and checks the copy; or has a remote server make a backup, and
+//! downloads it.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};

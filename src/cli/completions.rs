@@ -1,4 +1,5 @@
-//! `completions` and `man`: what shells and manuals know of the commands, generated from their definitions.
+//! `completions` and `man`: scripts that complete commands in shells, and manual pages, generated from the definitions
+//! of the commands.
 
 use std::fs;
 use std::io::{self, Write};

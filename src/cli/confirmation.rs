@@ -1,4 +1,4 @@
-//! The question before a command does what is hard to reverse.
+//! Asks for a confirmation before a command does what is hard to reverse.
 
 use std::io::{IsTerminal, stdin};
 

@@ -1,4 +1,4 @@
-//! Core dumps of the server are off: the memory holds the keys.
+//! Disables core dumps of the server, whose memory holds the keys.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 

@@ -1,4 +1,5 @@
-//! `doctor`: checks the database, the machine and the way to Google, and says what to do about each finding.
+//! `doctor`: checks the database, the machine and the egress, and prints a remedy for each finding. `--rebuild-rollups`
+//! first computes the rollups again.
 
 mod database_checks;
 mod encryption_check;

@@ -1,4 +1,5 @@
-//! `LogOutput`: where the lines of the log go.
+//! `LogOutput`: writes the lines of the server's own log to standard error, with keys redacted and unsafe characters
+//! escaped.
 
 use std::borrow::Cow;
 use std::io::{self, Write};

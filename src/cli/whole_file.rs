@@ -1,4 +1,4 @@
-//! Writing a file that is complete or not there.
+//! Writes a file atomically: it is complete or not there.
 
 use std::fs;
 use std::path::Path;

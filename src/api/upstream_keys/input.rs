@@ -1,4 +1,4 @@
-//! What requests about upstream keys may contain, and its validation.
+//! Parameters and bodies of requests about upstream keys, and their validation.
 
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};

@@ -1,4 +1,4 @@
-//! The checks of the way to Google: proxy, certificates, reachability, and its clock.
+//! The checks of the egress: proxy, certificates, whether Google can be reached, and its clock.
 
 use std::time::Duration;
 

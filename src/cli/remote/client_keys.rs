@@ -1,4 +1,4 @@
-//! The client keys of a server.
+//! Lists and changes client keys on a remote server.
 
 use std::time::Duration;
 

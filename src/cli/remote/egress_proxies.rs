@@ -1,4 +1,4 @@
-//! The egress proxies of a server.
+//! Lists, tests and changes egress proxies on a remote server.
 
 use anyhow::Result;
 use http::Method;

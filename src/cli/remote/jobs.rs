@@ -1,4 +1,4 @@
-//! Waits for the end of a server's job.
+//! Waits until a job on a remote server has ended.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! The log of a server.
+//! Lists and follows the log of a remote server.
 
 use anyhow::{Context, Result, bail};
 

@@ -1,4 +1,4 @@
-//! Changes a setting of a server.
+//! Changes a setting on a remote server.
 
 use anyhow::{Context, Result};
 use http::Method;

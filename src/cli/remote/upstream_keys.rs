@@ -1,4 +1,4 @@
-//! The upstream keys of a server.
+//! Lists, adds, tests and changes upstream keys on a remote server.
 
 use anyhow::Result;
 use http::Method;
