@@ -1,4 +1,5 @@
-//! Everything specific to Google's API. Pure, except `transport`, and `key_check` and `reachability`, which use it.
+//! Everything specific to Google's API. Pure, except the sending of requests: `transport`, its `connections`, `egress`,
+//! `tls`, `name_lookup` and `proxy_variables`, and `key_check` and `reachability`, which use it.
 
 mod block_filter;
 pub mod connections;

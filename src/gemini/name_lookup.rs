@@ -1,4 +1,5 @@
-//! `NameLookup`: resolves the name of the upstream, by one lookup at a time and a second, however many requests need it.
+//! `NameLookup`: resolves host names by DNS, each at most once a second and by one lookup at a time, however many
+//! requests need it.
 //!
 //! Each lookup of the system sends queries of its own, and a name server that receives dozens at once drops some of them; a
 //! dropped query costs five seconds.

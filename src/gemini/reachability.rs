@@ -1,4 +1,4 @@
-//! Whether Google can be reached, which takes no key: any HTTP answer shows it.
+//! Checks whether Google can be reached, with a request that carries no key: any HTTP answer proves it.
 
 use std::time::Duration;
 

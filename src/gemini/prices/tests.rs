@@ -1,3 +1,5 @@
+//! Tests of the costs of requests.
+
 use super::*;
 
 const NOW: &str = "2026-11-22T12:00:00Z";

@@ -1,4 +1,4 @@
-//! `BodyContent`: what is read of a request's body.
+//! `BodyContent`: what a request's body contains for the pool: models, resource names, flags, and estimated tokens.
 
 use std::collections::BTreeSet;
 

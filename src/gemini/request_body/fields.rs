@@ -1,4 +1,4 @@
-//! Which fields of a request have a meaning for the pool.
+//! `FieldMeaning`: the fields of a request that have a meaning for the pool, by name and place.
 
 use std::borrow::Cow;
 

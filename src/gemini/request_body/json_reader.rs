@@ -1,4 +1,4 @@
-//! Reads one JSON document strictly, and collects what has a meaning on the way.
+//! Reads one JSON document strictly, and collects the values that have a meaning for the pool.
 
 use std::borrow::Cow;
 use std::collections::HashSet;

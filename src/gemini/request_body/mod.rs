@@ -1,4 +1,4 @@
-//! Reading a request's body: strictly, in one pass, for everything that is asked of it.
+//! Reads a request's body: strictly, and in one pass for all that the pool needs of it.
 
 pub mod content;
 mod encodings;

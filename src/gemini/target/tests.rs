@@ -1,3 +1,5 @@
+//! Tests of parsing paths.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Tests of the classification, with errors that were reported in public issues.
+
 use http::HeaderMap;
 use http::header::CONTENT_TYPE;
 use proptest::prelude::*;

@@ -1,3 +1,5 @@
+//! Tests of reading bodies and messages.
+
 mod lenient_json;
 
 use std::io::Write;

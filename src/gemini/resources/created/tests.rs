@@ -1,3 +1,5 @@
+//! Tests of reading created resources from responses.
+
 use std::path::Path as FilePath;
 
 use http::{HeaderMap, Method};

@@ -1,3 +1,5 @@
+//! Tests of parsing resource names.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Tests of scanning JSON in chunks.
+
 use proptest::prelude::*;
 use serde_json::Value;
 

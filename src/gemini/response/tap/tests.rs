@@ -1,3 +1,5 @@
+//! Tests of reading a response beside the stream.
+
 use std::io::Write;
 use std::path::Path as FilePath;
 
