@@ -1,4 +1,4 @@
-//! Cells of CSV files that no spreadsheet runs.
+//! Writes the cells of CSV files so that no spreadsheet runs one as a formula.
 
 use serde::Serialize;
 use serde_json::Value;

@@ -1,4 +1,4 @@
-//! Data keys: they encrypt the secrets in rows, and are stored encrypted by the master key.
+//! Data keys of envelope encryption: they encrypt the secrets in rows, and are stored encrypted by the master key.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

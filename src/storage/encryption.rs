@@ -1,4 +1,4 @@
-//! The encryption of a database: begun, moved to another master key, ended, and how far it is.
+//! The encryption of a database: how it begins, moves to another master key (rotation) and ends, and its progress.
 
 use rand::Rng;
 use sqlx::{Sqlite, SqliteConnection, SqliteExecutor, Transaction};

@@ -1,4 +1,4 @@
-//! Why the database could not do what was asked.
+//! `Error`: the failures of the database, as callers distinguish them, and the remedy for each.
 
 use std::error::Error as StdError;
 use std::fs;

@@ -1,4 +1,4 @@
-//! What is done when a master key is lost: everything that it encrypted is removed.
+//! Removes everything that a lost master key has encrypted.
 
 use sqlx::{Sqlite, SqliteConnection, Transaction};
 

@@ -1,4 +1,4 @@
-//! The keys of an installation: a random one that the first start generates, which hashes, and the data keys, which encrypt.
+//! `InstallationKeys`: the random key that hashes client keys, which the first start generates, and the data keys.
 
 use rand::Rng;
 use sqlx::{Sqlite, Transaction};

@@ -1,4 +1,4 @@
-//! The migrations that this program knows.
+//! The migrations of this program, and how they are applied one by one.
 
 use sqlx::migrate::{Migrate, Migrator};
 use sqlx::sqlite::{SqliteConnection, SqlitePool};

@@ -1,4 +1,4 @@
-//! Whose a SQLite file is: another program's is refused before anything of it is changed.
+//! `Ownership`: which program a SQLite file belongs to. A file of another program is refused before it is changed.
 
 use std::path::Path;
 

@@ -1,4 +1,4 @@
-//! `ProbeRequests`: reports of whether the database can be written ask for a probe first.
+//! `ProbeRequests`: has the database probed before a handler reports whether it can be written, at most once a second.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! Requests that an admin sends for a client key, in the audit log.
+//! Records in the audit log which requests an admin sends for a client key on the page `/try`.
 
 use serde_json::Value;
 

@@ -1,4 +1,4 @@
-//! Adding upstream keys: many of them with a few statements, because the log waits while they are written.
+//! Adds many upstream keys at once with a few statements, because the log waits while they are written.
 
 use std::collections::{HashMap, HashSet};
 

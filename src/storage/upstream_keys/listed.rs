@@ -1,4 +1,4 @@
-//! Upstream keys as commands list them, with their states and statistics.
+//! Upstream keys as commands and the API list them, with their states and statistics.
 
 use serde::{Deserialize, Serialize};
 use sqlx::SqliteExecutor;

@@ -1,4 +1,4 @@
-//! The dashboard's list of upstream keys: filtered, sorted and read in pages.
+//! Searches upstream keys for the list of the dashboard and the API: filtered, sorted and read in pages.
 
 use std::cmp::Ordering;
 use std::collections::HashMap;

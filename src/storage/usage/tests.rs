@@ -1,3 +1,5 @@
+//! Tests of usage.
+
 use super::*;
 use crate::pool::keys::upstream_key::ProjectId;
 use crate::storage::db::Db;
