@@ -1,4 +1,4 @@
-//! The master key: how it is written, its id, and how it seals the data keys that are stored.
+//! The master key of envelope encryption: how it is written, its id, and how it seals the data keys that are stored.
 
 use std::fmt::{self, Write as _};
 

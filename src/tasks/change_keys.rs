@@ -1,4 +1,4 @@
-//! Runs the jobs that change many upstream keys: a few keys per transaction, so that no request waits.
+//! Runs the jobs that add, change or undo many upstream keys: some keys per transaction, so that no request waits.
 
 use std::sync::Arc;
 use std::time::Duration;

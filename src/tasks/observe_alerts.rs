@@ -1,4 +1,4 @@
-//! Which conditions for alerts hold now, read from what the server knows already.
+//! Observes which conditions for alerts hold now, from states that the server has in memory or in the database.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,5 @@
-//! Deletes log rows and kept bodies that exceed a limit, and expired cooldowns, old daily usage counts, and records of resources that Google has deleted.
+//! Deletes log rows and kept bodies that exceed a limit, strings that no row names, and what has expired: cooldowns,
+//! daily quota usage, resources and upload sessions.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

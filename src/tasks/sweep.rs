@@ -1,5 +1,6 @@
-//! Periodic cleanup: summarizes failed client-key authentications, wipes the secrets of keys removed a day ago and what is
-//! known of old secrets of client keys that have ended, deletes expired sign-ins, unconfirmed imports and old alerts.
+//! Periodic cleanup: writes rows that count unrecorded refusals, wipes the secrets of keys and proxies removed a day
+//! ago and of ended rotations, and deletes expired sign-ins, unconfirmed imports, kept answers of the API and old
+//! alerts.
 
 use std::net::IpAddr;
 use std::sync::Arc;

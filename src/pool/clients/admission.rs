@@ -1,4 +1,5 @@
-//! Whether a client may start one more request: the usage of each client key with limits, and [`Permit`].
+//! `Admission`: the usage of each client key with limits on rates, concurrency and cost; whether one more request may
+//! start; and [`Permit`].
 
 use parking_lot::{Mutex, MutexGuard};
 use std::collections::HashMap;

@@ -1,4 +1,5 @@
-//! Client keys: what they are, what they may use, and how failed authentication is slowed down.
+//! Client keys and what protects the server from clients: limits, scopes, throttles of failed authentication, shares of
+//! memory and of connections.
 
 pub mod admission;
 pub mod auth_failures;

@@ -1,4 +1,4 @@
-//! What the requests of one client may contribute as evidence against keys.
+//! Limits how much evidence against keys the requests of one client contribute.
 
 use std::collections::HashMap;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Selects the key that a request leases.
+//! Selects the upstream key that a request leases, by rank in the ready index, limits, circuit breakers and egress.
 
 use crate::clock::Timestamp;
 use crate::pool::egress::proxies::EgressBlock;

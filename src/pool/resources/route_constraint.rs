@@ -1,4 +1,5 @@
-//! Which project may serve a request, because of the resources it names and their owners.
+//! The rule that places a request in a project by the owners of the resources it names, or by the affinity of its
+//! client.
 
 use std::collections::{HashMap, HashSet};
 

@@ -1,3 +1,5 @@
+//! Tests of the limits of client keys.
+
 use proptest::prelude::*;
 
 use super::*;

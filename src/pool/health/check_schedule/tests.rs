@@ -1,3 +1,5 @@
+//! Tests of due checks and of their results.
+
 use super::*;
 
 const START: Timestamp = Timestamp::from_millis(1_795_334_400_000);

@@ -1,3 +1,5 @@
+//! Tests of reading keys from texts.
+
 mod examples;
 
 use std::collections::HashSet;

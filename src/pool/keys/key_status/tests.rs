@@ -1,3 +1,5 @@
+//! Tests of the status of keys.
+
 use std::time::Duration;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Tests of the overview of quota.
+
 use std::time::Duration;
 
 use super::*;

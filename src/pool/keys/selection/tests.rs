@@ -1,3 +1,5 @@
+//! Tests of the selection of keys.
+
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 

@@ -1,3 +1,5 @@
+//! Tests of observed and inherited limits.
+
 use super::*;
 
 const NOW: Timestamp = Timestamp::from_millis(1_764_000_000_000);
