@@ -1,4 +1,4 @@
-//! HTML for the admin: which URL shows which page.
+//! HTML for the admin: the routes of all pages, behind the guard.
 
 pub mod account;
 pub mod alerts;

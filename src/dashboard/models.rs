@@ -1,4 +1,4 @@
-//! `/models`: what the pool offers.
+//! `/models`: the models that the pool offers.
 
 pub mod detail;
 pub mod labels;

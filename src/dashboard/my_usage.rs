@@ -1,4 +1,4 @@
-//! `/my-usage`: what a client key has used, for its holder, without a session.
+//! `/my-usage`: the usage of a client key for its holder, without a session.
 
 use std::sync::Arc;
 use std::time::Duration;

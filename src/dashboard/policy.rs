@@ -1,4 +1,4 @@
-//! What browsers may do with a page of the dashboard.
+//! Security headers of every page, with the `Content-Security-Policy` that limits what its browser loads and runs.
 
 use std::fmt::{self, Display};
 

@@ -1,4 +1,4 @@
-//! Signing in and out.
+//! `/login`: signs an admin in and out, and delays guessed passwords.
 
 use std::sync::Arc;
 

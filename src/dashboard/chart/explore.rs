@@ -1,4 +1,4 @@
-//! The numbers of a chart for the script that draws them to be explored.
+//! The data of a chart as JSON, for the script that makes the chart interactive.
 
 use serde_json::{Value, json};
 

@@ -1,4 +1,4 @@
-//! `ClientKeyAction`: what the list of client keys offers for many of them.
+//! `ClientKeyAction`: the actions of the list of client keys on many of them.
 
 use strum::{EnumString, IntoStaticStr, VariantArray};
 

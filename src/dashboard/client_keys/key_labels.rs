@@ -1,4 +1,4 @@
-//! What the pages of client keys say of a key: its state, limits, last use and path.
+//! Labels of a client key on its pages: state, limits, last use and path.
 
 use maud::{Markup, html};
 

@@ -1,4 +1,4 @@
-//! Kept bodies as a reader wants them: JSON with line breaks, streams put together as text, base64 by its type and size.
+//! Formats kept bodies for reading: JSON with line breaks, streams put together as text, base64 by its type and size.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! What the pages of models say of one: price, token limits, use and path.
+//! Labels of a model on its pages: price, token limits, use and path.
 
 use maud::{Markup, html};
 

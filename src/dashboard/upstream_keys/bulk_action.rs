@@ -1,4 +1,4 @@
-//! `BulkAction`: what the list, the page of a key and their confirmation offer.
+//! `BulkAction`: the actions of the list and the page of upstream keys, and of their confirmation.
 
 use strum::{EnumString, IntoStaticStr, VariantArray};
 
