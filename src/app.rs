@@ -1,4 +1,5 @@
-//! `App`: the state that all handlers share.
+//! `App`: the state that handlers and tasks share, how it is loaded from the database, and how a server reloads what
+//! admins and commands change.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};

@@ -1,4 +1,5 @@
-//! Rebuilds when a migration is added or removed, because they are embedded, and tells a release build its commit and date.
+//! Rebuilds when a migration is added or removed, because migrations are embedded, and gives a release build its commit
+//! and date.
 
 use std::path::Path;
 use std::process::Command;

@@ -1,4 +1,4 @@
-//! `ClientConnections`: the open connections of clients, and how the server cuts one.
+//! `ClientConnections`: the open connections of clients, of which the server cuts some where files are short.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;

@@ -1,4 +1,5 @@
-//! `ProxyService`: the proxy for requests that the dashboard sends within the process, in place of a client.
+//! `ProxyService`: sends requests of the dashboard through the request path within the process, on behalf of a client
+//! key.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! Authentication of admins. Nothing about client keys.
+//! Authentication of admins in a browser, and of programs by an API token. Client keys are authenticated in `proxy`.
 
 pub mod api_token;
 pub mod csrf;

@@ -1,4 +1,4 @@
-//! `BodyCapture`: what is kept of a request's bodies while they pass, up to a limit, without a change or a delay of them.
+//! `BodyCapture`: copies a request's bodies while they pass, up to a limit, and neither changes nor delays them.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

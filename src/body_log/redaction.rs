@@ -1,4 +1,4 @@
-//! What is stored of captured bodies: decoded, redacted, cut, and compressed.
+//! Decodes, redacts, cuts and compresses captured bodies before they are stored.
 
 use std::borrow::Cow;
 use std::io;
