@@ -1,4 +1,4 @@
-//! Records a row for requests that run longer than a second.
+//! Records rows of running requests, so that each request that runs for a second has its row.
 
 use std::sync::Arc;
 use std::time::Duration;
