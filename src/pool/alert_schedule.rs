@@ -1,4 +1,4 @@
-//! When the message of an alert is sent: quiet hours, and the attempts after a failure.
+//! The schedule of alert messages: quiet hours, and the attempts after a failure.
 
 use std::time::Duration;
 

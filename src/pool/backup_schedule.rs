@@ -1,4 +1,4 @@
-//! When the next scheduled backup is due, and which scheduled backups are deleted.
+//! `BackupSchedule`: when the next scheduled backup is due, and which scheduled backups are deleted.
 
 use std::cmp::Reverse;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Which requests have their bodies kept: the rules of `body_log_mode` and the settings beside it.
+//! `BodyLogMode`: selects the requests whose bodies are kept, with the settings beside `body_log_mode`.
 
 use crate::pool::clients::client_key::ClientKeyId;
 use crate::pool::outcome::Outcome;

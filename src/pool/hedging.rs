@@ -1,4 +1,5 @@
-//! `Hedging`: when a request goes to a second project because the first one is slow, and how often that may be.
+//! `Hedging`: the time after which a request of a model is hedged (sent to a second project too), and the share of
+//! requests that may be.
 
 use std::collections::HashMap;
 use std::time::Duration;

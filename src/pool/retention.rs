@@ -1,4 +1,5 @@
-//! How much of the log is kept: which limits it exceeds, when the disk has too little room, and when free pages of the file are returned.
+//! Retention of the log: the limits that it exceeds, the room that the disk lacks, and the free pages that the file
+//! returns.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;

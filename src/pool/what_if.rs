@@ -1,4 +1,4 @@
-//! What another setting would have done: the requests of the log, replayed against what is known of the pool.
+//! What-if replays: the requests of the log with another setting, against what is known of the pool.
 //!
 //! [`replay`] uses the real selection, queue, retry and cooldown rules;
 //! [`upstream`] stands for Google.

@@ -1,4 +1,4 @@
-//! The rule by which a request gets its egress proxy.
+//! The rule that selects the egress proxy of a request.
 //!
 //! Of the enabled proxies whose scope includes the key, only those with the most specific scope count: project before tag
 //! before all. Among these each project keeps to one, which rendezvous hashing picks, so that a proxy that is added,

@@ -1,4 +1,4 @@
-//! Egress proxies: which of them a request goes through, and which of them work.
+//! Egress proxies: their addresses, scopes and states, and the choice of one for each request.
 
 pub mod address;
 pub mod choice;

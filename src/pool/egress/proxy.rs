@@ -1,4 +1,4 @@
-//! `EgressProxy`: a proxy for connections to Google, and whose requests go through it.
+//! `EgressProxy`: a proxy for connections to Google, with the scope of keys that use it.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! Which keys are blamed for the verdicts of one request: one request is one piece of evidence.
+//! Blames keys for the verdicts of a request when it ends: one request is one piece of evidence.
 //!
 //! A request that Google refuses whatever the key would otherwise make every key unavailable that it is tried on.
 

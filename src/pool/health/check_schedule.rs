@@ -1,4 +1,4 @@
-//! Which keys are due for a check, and what a check's result changes.
+//! The check schedule of keys: which are due for a check, and what a result changes.
 
 use std::collections::HashSet;
 use std::time::Duration;

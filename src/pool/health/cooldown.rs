@@ -1,4 +1,4 @@
-//! How long a key or project cools down after a verdict, and when a refused key is checked.
+//! `Cooldown` of a key or project, its end after a verdict, and the interval to the next check of a refused key.
 
 use std::time::Duration;
 

@@ -1,7 +1,7 @@
 //! `UpstreamWatch`: whether the upstream can be reached, and answers like Gemini at all.
 //!
-//! A relay that is down, or a wrong `UPSTREAM_URL`, answers everything with a web page, a redirect or a bare 404. That says
-//! nothing about keys, so they stay ready, and the pool would look healthy.
+//! A relay that is down, or a wrong `UPSTREAM_URL`, answers everything with a web page, a redirect or a bare 404. That
+//! proves nothing about keys, so they stay ready, and without this watch the pool would look healthy.
 
 use crate::pool::health::verdict::{Rule, Verdict};
 

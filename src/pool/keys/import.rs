@@ -1,7 +1,7 @@
 //! Reads upstream keys and their attributes from any text: lists, mails, tables, environment files, JSON, YAML, TOML.
 //!
-//! The whole text is read into candidates first; then [`candidates`] decides which of them are keys, so that one place
-//! of the text can say what the others are.
+//! The whole text is read into candidates first; then [`candidates`] decides which of them are keys, so that one part
+//! of the text can determine the meaning of the others.
 
 mod candidates;
 pub mod client_keys;

@@ -1,4 +1,4 @@
-//! The egress proxies of keys: through which one an attempt with a key goes, and what attempts and probes show of them.
+//! The egress proxies of keys in the registry: the one of the next attempt, and what attempts and probes show of each.
 
 use crate::clock::Timestamp;
 use crate::pool::egress::proxies::{EgressBlock, EgressProxies};
