@@ -1,4 +1,5 @@
-//! How commands print: tables for people, JSON for programs. Only a terminal gets colours and lines that fit its width.
+//! The output of commands: tables for people, JSON for programs. Only a terminal gets colours and lines that fit its
+//! width.
 
 use std::borrow::Cow;
 use std::fmt::Display;

@@ -1,4 +1,4 @@
-//! Background tasks: each is a loop over a pass.
+//! Background tasks that the server starts: each is a loop over a pass, and some have a file for a part of it.
 
 pub mod back_up;
 pub mod change_keys;

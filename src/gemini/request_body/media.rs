@@ -1,4 +1,4 @@
-//! How many tokens texts and media use, approximately.
+//! Estimates the tokens of texts and media.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What lenient parsers read is read too, or the body is unread.
+//! Tests with JSON that lenient parsers accept: the reader finds the same in it, or the body is unread.
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
