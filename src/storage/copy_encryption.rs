@@ -1,4 +1,4 @@
-//! Which master key a copy of the database needs, and which copies hold unencrypted secrets.
+//! `CopyEncryption`: the master keys that a copy of the database needs; and the copies that hold unencrypted secrets.
 
 use std::fs;
 use std::path::{Path, PathBuf};

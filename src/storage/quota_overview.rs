@@ -1,4 +1,4 @@
-//! What the quota page reads from the database: names of projects, when limits were observed, and requests by hour.
+//! Reads the data of the quota page: names of projects, times at which limits were observed, and requests by hour.
 
 use std::collections::HashMap;
 use std::time::Duration;

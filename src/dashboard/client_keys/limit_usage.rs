@@ -1,4 +1,4 @@
-//! How much of its limits a client key has used.
+//! `LimitUsage`: how much of a limit a client key has used, as its pages and `/my-usage` show it.
 
 use jiff::tz::TimeZone;
 use maud::{Markup, html};

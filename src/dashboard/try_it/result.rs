@@ -1,4 +1,4 @@
-//! The answer of a tried request on the page, with what its log row says.
+//! The answer of a tried request on the page, with facts of its log row.
 
 use maud::{Markup, html};
 

@@ -1,4 +1,4 @@
-//! What an export of keys contains, and the secrets for it, which the audit records.
+//! `ExportedKey`: a row of an export of upstream keys, and the secrets for it, whose export the audit records.
 
 use std::collections::HashMap;
 

@@ -1,4 +1,4 @@
-//! Which model of the rollups a row counts under, and that rollups equal the sums of their rows.
+//! Tests of the model that a row counts under, and that rollups equal the sums of their rows.
 
 use super::*;
 
