@@ -1,4 +1,4 @@
-//! `Error`: the failures of the database, as callers distinguish them, and the remedy for each.
+//! `Error`: the failures of the database, as callers distinguish them, with remedies.
 
 use std::error::Error as StdError;
 use std::fs;
