@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use parking_lot::{Mutex, MutexGuard, RwLock};
 use tokio::sync::Notify;
+use tokio::task::{spawn_blocking, yield_now};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -25,11 +26,12 @@ use crate::pool::clients::auth_failures::AuthFailures;
 use crate::pool::clients::client_key::{ClientKey, ClientKeyId, ClientKeys, HashKey};
 use crate::pool::clients::login_throttle::LoginThrottle;
 use crate::pool::clients::one_time_secrets::OneTimeSecrets;
-use crate::pool::egress::proxy::EgressProxyId;
+use crate::pool::egress::proxy::{EgressProxy, EgressProxyId};
 use crate::pool::hedging::Hedging;
 use crate::pool::keys::lease::SharedKeyRegistry;
 use crate::pool::keys::overview::PoolOverview;
-use crate::pool::keys::registry::{KEYS_PER_LOCK, KeyPolicy, lease_order_at};
+use crate::pool::keys::registry::{KEYS_PER_LOCK, KeyPolicy, KeyRegistry, lease_order_at};
+use crate::pool::keys::upstream_key::UpstreamKey;
 use crate::pool::model_lists::ModelListPace;
 use crate::pool::quota::google_clock::begin_of_google_day;
 use crate::pool::request_id::{MAX_BEHIND, RequestId, RequestIdGenerator};
@@ -252,48 +254,81 @@ impl App {
             .map(|old| (old.hash, old.client_key_id, old.valid_until));
         let clients = ClientKeys::new(self.hash_key.clone(), clients).with_old_secrets(old_secrets);
         swap(&self.client_keys, clients);
-        let mut shared = self.keys.lock();
-        shared.set_policy(KeyPolicy::of(&self.settings()));
-        shared.set_egress(egress.clone(), now);
-        drop(shared);
+        // Before any request can use the new keys and proxies.
+        self.replace_redactor(&keys, &egress).await;
+        {
+            let mut shared = self.keys.lock();
+            shared.set_policy(KeyPolicy::of(&self.settings()));
+            shared.set_egress(egress.clone(), now);
+        }
         // From now on no request is sent through another one.
         self.gemini.retain_egress(&egress);
-        let mut keys = keys.into_iter().peekable();
-        while keys.peek().is_some() {
-            let mut shared = self.keys.lock();
-            for key in keys.by_ref().take(KEYS_PER_LOCK) {
-                // Keys that were never used come first, in random order: lists often have their dead keys side by side.
-                let turn = key
-                    .last_used_at
-                    .map_or_else(|| -rand::random_range(1..i64::MAX), lease_order_at);
-                shared.put(key, turn, now);
-            }
-            // A request that waits gets the lock first.
-            MutexGuard::unlock_fair(shared);
-        }
-        let mut shared = self.keys.lock();
-        for id in removed {
-            shared.remove(id);
-        }
-        for project_id in cleared {
+        self.change_keys(keys, |shared, key| {
+            // Keys that were never used come first, in random order: lists often have their dead keys side by side.
+            let turn = key
+                .last_used_at
+                .map_or_else(|| -rand::random_range(1..i64::MAX), lease_order_at);
+            shared.put(key, turn, now);
+        })
+        .await;
+        self.change_keys(removed, KeyRegistry::remove).await;
+        self.change_keys(cleared, |shared, project_id| {
             shared.clear_cooldowns(project_id, now);
-        }
-        for (project_id, model, cooldown) in cooldowns {
+        })
+        .await;
+        self.change_keys(cooldowns, |shared, (project_id, model, cooldown)| {
             shared.extend_cooldown(project_id, &model, cooldown.rebased_at(now));
-        }
-        drop(shared);
-        let values = self.keys.values_to_redact();
+        })
+        .await;
         self.key_queue.notify();
-        let secrets = values.iter().map(|(secret, _)| secret.expose());
-        let projects: HashSet<_> = values.iter().flat_map(|(_, ids)| ids).collect();
+        self.revision.store(current, Ordering::Relaxed);
+        Ok(true)
+    }
+
+    /// Redacts the keys of the pool, those that are about to be put into it, and the credentials of egress proxies.
+    async fn replace_redactor(&self, new: &[UpstreamKey], egress: &[EgressProxy]) {
+        let new: Vec<_> = new
+            .iter()
+            .map(|key| (key.secret.clone(), key.project_ids()))
+            .collect();
         let proxies: Vec<_> = egress
             .iter()
             .flat_map(|row| row.address.secrets())
             .collect();
-        let others = projects.into_iter().chain(&proxies).map(String::as_str);
-        swap(&self.redactor, Redactor::new(secrets, others));
-        self.revision.store(current, Ordering::Relaxed);
-        Ok(true)
+        let keys = self.keys.clone();
+        // With 50,000 keys this takes a hundred milliseconds, in which the thread could serve requests.
+        let built = spawn_blocking(move || {
+            let mut values = keys.values_to_redact();
+            values.extend(new);
+            let secrets = values.iter().map(|(secret, _)| secret.expose());
+            let projects: HashSet<_> = values.iter().flat_map(|(_, ids)| ids).collect();
+            let others = projects.into_iter().chain(&proxies).map(String::as_str);
+            Redactor::new(secrets, others)
+        });
+        let redactor = built.await.expect("building a redactor does not panic");
+        swap(&self.redactor, redactor);
+    }
+
+    /// Changes the registry for each item, a few at a time: requests wait neither long for the lock nor for the thread.
+    async fn change_keys<T>(&self, items: Vec<T>, mut change: impl FnMut(&mut KeyRegistry, T)) {
+        let mut items = items.into_iter().peekable();
+        while items.peek().is_some() {
+            self.change_some_keys(items.by_ref().take(KEYS_PER_LOCK), &mut change);
+            yield_now().await;
+        }
+    }
+
+    fn change_some_keys<T>(
+        &self,
+        items: impl Iterator<Item = T>,
+        mut change: impl FnMut(&mut KeyRegistry, T),
+    ) {
+        let mut keys = self.keys.lock();
+        for item in items {
+            change(&mut keys, item);
+        }
+        // A request that waits gets the lock first.
+        MutexGuard::unlock_fair(keys);
     }
 
     /// Loads the usage of keys whose limits are new.
@@ -334,7 +369,7 @@ impl App {
         self.redactor.read().clone()
     }
 
-    /// Has a broken egress proxy used again, after a test through which an answer came.
+    /// Has an egress proxy count as working, after a test through which an answer came.
     pub fn end_egress_probe(&self, id: EgressProxyId) {
         let mut keys = self.keys.lock();
         let change = keys.end_egress_probe(id, true, clock::now());
@@ -352,8 +387,11 @@ impl App {
     }
 
     /// Counts all keys. What the upstream answered, and why it could not be reached, is redacted for pages.
-    pub fn overview(&self, now: Timestamp) -> PoolOverview {
-        let mut overview = self.keys.overview(now);
+    pub async fn overview(&self, now: Timestamp) -> PoolOverview {
+        let keys = self.keys.clone();
+        // With many keys this takes some ten milliseconds, in which the thread could serve requests.
+        let counted = spawn_blocking(move || keys.overview(now)).await;
+        let mut overview = counted.expect("counting keys does not panic");
         let redactor = self.redactor();
         let texts = [&mut overview.connection_error, &mut overview.wrong_answer];
         for text in texts.into_iter().flatten() {

@@ -28,14 +28,14 @@ pub async fn readiness(State(app): State<Arc<App>>, session: Session) -> (Status
         (StatusCode::OK, "ok\n".to_owned())
     };
     if let Ok(true) = session::is_signed_in(&app.db, &session, clock::now()).await {
-        text.push_str(&detail(&app));
+        text.push_str(&detail(&app).await);
     }
     (status, text)
 }
 
 /// A line for each fact about the pool.
-fn detail(app: &App) -> String {
-    let overview = app.overview(clock::now());
+async fn detail(app: &App) -> String {
+    let overview = app.overview(clock::now()).await;
     let (usable, keys) = (overview.usable, overview.keys());
     let mut text = format!("upstream keys: {usable} of {keys} ready\n");
     if let Some(answer) = overview.wrong_answer {

@@ -158,7 +158,7 @@ async fn capacity(
     Extension(caller): Extension<ApiCaller>,
     QueryOf(params): QueryOf<CapacityParams>,
 ) -> Json<CapacityAnswer> {
-    let overview = app.overview(caller.now);
+    let overview = app.overview(caller.now).await;
     let ModelAvailability {
         usable,
         cooling_down,
@@ -248,7 +248,7 @@ async fn models(
     State(app): State<Arc<App>>,
     Extension(caller): Extension<ApiCaller>,
 ) -> Result<Json<Page<ModelAnswer>>, Problem> {
-    let overview = app.overview(caller.now);
+    let overview = app.overview(caller.now).await;
     let mut names = list_models(&app.db.readers, caller.now - MODELS_OF).await?;
     names.extend(overview.models.keys().cloned());
     let OfferedModels {

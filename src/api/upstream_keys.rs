@@ -27,7 +27,7 @@ use crate::app::App;
 use crate::clock;
 use crate::jobs::{JobWork, KnownKeys};
 use crate::key_list;
-use crate::pool::keys::import::{self, Expected};
+use crate::pool::keys::import::Expected;
 use crate::pool::keys::imported_keys::{self, KeyImport, NotTaken};
 use crate::pool::keys::upstream_key::UpstreamKeyId;
 use crate::storage::audit::Act;
@@ -349,7 +349,7 @@ async fn import_keys(
         mut keys,
         duplicates,
         not_taken,
-    } = import::read(&body.text, expected);
+    } = key_list::read_import(body.text, expected).await;
     let secrets = keys.iter().map(|key| &key.secret);
     let statuses = removal::find_secret_statuses(&app.db.readers, &app.hash_key, secrets).await?;
     let count = |status| statuses.iter().filter(|known| **known == status).count();

@@ -170,7 +170,7 @@ impl StatusData {
     /// Refreshes all data that changes quickly.
     async fn refresh(&mut self, app: &App, context: &PageContext) -> Result<(), Error> {
         app.probe_requests.refresh().await;
-        self.overview = app.overview(context.now);
+        self.overview = app.overview(context.now).await;
         self.pending_rows = app.recorder.pending();
         self.problem = app.recorder.problem();
         self.low_disk = *app.low_disk.lock();

@@ -72,6 +72,9 @@ impl Redactor {
         if let Some(tail) = bytes.last_chunk::<TAIL_BYTES>() {
             self.tails.insert(*tail);
             let same_tail = self.by_tail.entry(*tail).or_default();
+            if same_tail.iter().any(|known| **known == *bytes) {
+                return;
+            }
             same_tail.push(bytes.into());
             // Longest first: `projects/123` before `123`.
             same_tail.sort_by_key(|value| std::cmp::Reverse(value.len()));

@@ -13,6 +13,7 @@ pub mod undo_attributes;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use sqlx::{Sqlite, SqliteConnection, Transaction};
+use tokio::task::consume_budget;
 
 use crate::clock::Timestamp;
 use crate::pool::health::verdict::Rule;
@@ -249,6 +250,8 @@ pub(in crate::storage) async fn list_changed_in(
     );
     let (mut keys, mut removed) = (Vec::new(), Vec::new());
     for row in rows.fetch_all(tx).await? {
+        // Requests may use the thread meanwhile.
+        consume_budget().await;
         let (Some(secret), None) = (row.secret, row.removed_at_ms) else {
             removed.push(row.id);
             continue;

@@ -24,7 +24,7 @@ const NEARLY_USED_PERCENT: u64 = 80;
 /// All conditions at `now`.
 pub async fn observe(app: &App, now: Timestamp) -> AlertObservation {
     let mut found = AlertObservation::default();
-    let overview = app.overview(now);
+    let overview = app.overview(now).await;
     let models = match app.recorder.problem() {
         None => alert_events::list_models_in_use(&app.db.readers, now)
             .await

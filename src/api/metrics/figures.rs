@@ -54,10 +54,11 @@ impl Figures {
         app.recorder.settle().await;
         let writer_lag = begin.elapsed();
         let now = clock::now();
+        let overview = app.overview(now).await;
         // With many keys this takes some milliseconds.
-        let (overview, mut models) = {
-            let app = app.clone();
-            let computed = spawn_blocking(move || (app.overview(now), app.keys.model_figures(now)));
+        let mut models = {
+            let keys = app.keys.clone();
+            let computed = spawn_blocking(move || keys.model_figures(now));
             computed.await.expect("figures never panic")
         };
         while models.len() > MAX_MODELS {

@@ -48,7 +48,7 @@ pub async fn show(
     let db = &app.db.readers;
     let settings = app.settings();
     let offered = model_lists::offered(db).await?;
-    let overview = app.overview(context.now);
+    let overview = app.overview(context.now).await;
     let is_known = offered.models.contains_key(&name)
         || overview.models.contains_key(&name)
         || settings.model_prices.find(&name).is_some()

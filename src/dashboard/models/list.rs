@@ -75,7 +75,7 @@ pub async fn show(
     let offered = model_lists::offered(&app.db.readers).await?;
     let mut data = ModelsData {
         models,
-        overview: app.overview(now),
+        overview: app.overview(now).await,
         quota: quota.await.expect("reading quota does not panic"),
         prices: app.settings().model_prices.clone(),
         offered,

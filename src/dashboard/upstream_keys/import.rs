@@ -19,7 +19,8 @@ use crate::dashboard::translations::Language;
 use crate::dashboard::upstream_keys::{bulk, edit, list};
 use crate::error::Error;
 use crate::jobs::{JobWork, KnownKeys};
-use crate::pool::keys::import::{self, Expected};
+use crate::key_list;
+use crate::pool::keys::import::Expected;
 use crate::pool::keys::imported_keys::{self, ImportedKey, KeyImport, NotTaken, NotTakenReason};
 use crate::pool::keys::upstream_key::{KeyAttributes, parse_tags};
 use crate::pool::secret::Secret;
@@ -64,7 +65,7 @@ pub async fn preview(
     } else {
         Expected::KeysOnly
     };
-    let parsed = import::read(&pasted.text, expected);
+    let parsed = key_list::read_import(pasted.text, expected).await;
     if parsed.keys.is_empty() && parsed.not_taken.is_empty() {
         let page = form(&context, Some(context.language.import_nothing()));
         return (StatusCode::UNPROCESSABLE_ENTITY, page).into_response();

@@ -37,11 +37,12 @@ pub async fn show(
     let title = title(language, &job);
     let is_finished = is_finished(&app, &job);
     let live = (!is_finished).then(|| format!("{}/live", job_path(&job)));
+    let card = job_card(&context, &app, &job).await;
     let body = html! {
         nav.crumbs { a href=(list::PATH) { "← " (language.upstream_keys()) } }
         (heading(&title, html! {}))
         @if live.is_some() { (live_lost(&context)) }
-        div data-live=[live] { (job_card(&context, &app, &job)) }
+        div data-live=[live] { (card) }
         @if !is_finished {
             p.no-js-only { a.button href=(context.return_path()) { (language.job_reload()) } }
         }
@@ -109,7 +110,7 @@ impl LiveUpdates for JobUpdates {
         }
         // Read before rendering, so that the last event shows the end.
         self.end_sent = is_finished(&self.app, &self.job);
-        let card = job_card(&self.context, &self.app, &self.job);
+        let card = job_card(&self.context, &self.app, &self.job).await;
         let events = self.parts.changed([("job", card)]);
         // The id of the last event marks a reconnecting browser.
         Some(events.into_iter().map(|event| event.id("1")).collect())
@@ -166,9 +167,16 @@ fn title(language: Language, job: &Job) -> String {
     }
 }
 
-fn job_card(context: &PageContext, app: &App, job: &Job) -> Markup {
+async fn job_card(context: &PageContext, app: &App, job: &Job) -> Markup {
     let language = context.language;
     let progress = job.progress();
+    let result = match job.kind {
+        JobKind::Test => test_results(language, job, &progress),
+        JobKind::Import if progress.ended && progress.new + progress.restored > 0 => {
+            import_result(context, app, job).await
+        }
+        JobKind::Import | JobKind::Change(_) | JobKind::Undo | JobKind::WhatIf(_) => html! {},
+    };
     html! {
         section.card #job {
             @if progress.ended {
@@ -180,11 +188,7 @@ fn job_card(context: &PageContext, app: &App, job: &Job) -> Markup {
             }
             progress max=(job.total) value=(progress.done) aria-label=(title(language, job)) {}
             @if !progress.ended { p.muted.small { (language.job_continues()) } }
-            @match job.kind {
-                JobKind::Test => (test_results(language, job, &progress)),
-                JobKind::Import => (import_result(context, app, job, &progress)),
-                JobKind::Change(_) | JobKind::Undo | JobKind::WhatIf(_) => {}
-            }
+            (result)
         }
     }
 }
@@ -213,32 +217,30 @@ fn job_result(context: &PageContext, job: &Job, progress: &JobProgress) -> Marku
 }
 
 /// What the checks of imported keys found, for the whole pool: other keys may have the same trouble.
-fn import_result(context: &PageContext, app: &App, job: &Job, progress: &JobProgress) -> Markup {
+async fn import_result(context: &PageContext, app: &App, job: &Job) -> Markup {
     let language = context.language;
     let left = unchecked_keys(app, job);
-    let overview = app.overview(context.now);
+    let overview = app.overview(context.now).await;
     let states = KeyStatusKind::ALL.iter().copied();
     let states = states.map(|kind| (kind, overview.count(kind)));
     let states: Vec<_> = states.filter(|(_, keys)| *keys > 0).collect();
     html! {
-        @if progress.ended && progress.new + progress.restored > 0 {
-            @if left > 0 {
-                p { (mark(Tone::Wait)) " " (language.keys_unchecked(&number(left as u64))) }
-            } @else if let Some(error) = &overview.connection_error {
-                p { (mark(Tone::Bad)) " " (language.upstream_unreachable(error)) }
-            } @else if app.settings().check_new_keys {
-                p { (mark(Tone::Info)) " " (language.all_checked()) }
+        @if left > 0 {
+            p { (mark(Tone::Wait)) " " (language.keys_unchecked(&number(left as u64))) }
+        } @else if let Some(error) = &overview.connection_error {
+            p { (mark(Tone::Bad)) " " (language.upstream_unreachable(error)) }
+        } @else if app.settings().check_new_keys {
+            p { (mark(Tone::Info)) " " (language.all_checked()) }
+        }
+        p { (language.pool_now()) }
+        div.chips { @for (kind, keys) in &states {
+            a href=(href(list::PATH, &[("state", kind.name())])) {
+                (key_labels::state_badge(language, *kind)) " " (number(*keys))
             }
-            p { (language.pool_now()) }
-            div.chips { @for (kind, keys) in &states {
-                a href=(href(list::PATH, &[("state", kind.name())])) {
-                    (key_labels::state_badge(language, *kind)) " " (number(*keys))
-                }
-            } }
-            div.actions {
-                a.button.primary href="/status" { (language.to_next_step()) }
-                a.button href="/upstream-keys?sort=-created" { (language.show_newest()) }
-            }
+        } }
+        div.actions {
+            a.button.primary href="/status" { (language.to_next_step()) }
+            a.button href="/upstream-keys?sort=-created" { (language.show_newest()) }
         }
     }
 }

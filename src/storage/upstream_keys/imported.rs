@@ -9,6 +9,7 @@ use sqlx::{Sqlite, Transaction};
 use crate::pool::clients::client_key::HashKey;
 use crate::pool::keys::imported_keys::ImportedKey;
 use crate::pool::keys::upstream_key::{ProjectId, UpstreamKeyId, default_label};
+use crate::pool::secret::Secret;
 use crate::storage::audit::{self, Act, Action, CreatedSubject, Subject};
 use crate::storage::data_keys::DataKeys;
 use crate::storage::error::{Error, Result};
@@ -59,7 +60,10 @@ pub async fn insert_all(
     act: &Act,
 ) -> Result<Vec<InsertedKey>> {
     let (hash_key, data_keys) = (&installation.hash_key, &installation.data_keys);
-    let fingerprints: Vec<String> = keys.iter().map(|key| fingerprint(hash_key, key)).collect();
+    let fingerprints: Vec<String> = keys
+        .iter()
+        .map(|key| fingerprint(hash_key, &key.secret))
+        .collect();
     let known = find_known(tx, &fingerprints).await?;
     let is_new = |fingerprint: &String| !known.contains_key(fingerprint);
     let mut seen = HashSet::new();
@@ -98,9 +102,9 @@ pub async fn insert_all(
     Ok(inserted)
 }
 
-/// The fingerprint of a key, in SQLite's hexadecimal form.
-fn fingerprint(hash_key: &HashKey, key: &ImportedKey) -> String {
-    let hash = hash_key.hash(key.secret.expose());
+/// The fingerprint of a secret, in SQLite's hexadecimal form.
+pub(super) fn fingerprint(hash_key: &HashKey, secret: &Secret) -> String {
+    let hash = hash_key.hash(secret.expose());
     hash.iter().fold(String::new(), |mut text, byte| {
         use std::fmt::Write;
         // Writing to a string cannot fail.
@@ -291,7 +295,6 @@ mod tests {
     use super::*;
     use crate::clock::Timestamp;
     use crate::pool::keys::upstream_key::{Billing, KeyAttributes};
-    use crate::pool::secret::Secret;
     use crate::storage::audit::Actor;
     use crate::storage::db::Db;
     use crate::storage::upstream_keys::removal;

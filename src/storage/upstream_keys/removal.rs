@@ -1,9 +1,9 @@
 //! Removed upstream keys: tombstones that can be restored until their secrets are wiped.
 
-use std::fmt::Write as _;
 use std::time::Duration;
 
 use sqlx::{Sqlite, SqliteExecutor, Transaction};
+use tokio::task::consume_budget;
 
 use crate::clock::Timestamp;
 use crate::pool::clients::client_key::HashKey;
@@ -12,6 +12,7 @@ use crate::pool::secret::Secret;
 use crate::storage::audit::Act;
 use crate::storage::error::Result;
 use crate::storage::json_columns::json_array;
+use crate::storage::upstream_keys::imported::fingerprint;
 use crate::storage::upstream_keys::json_ids_in_use;
 
 /// Removes keys: their rows stay as tombstones for the logs. Their secrets are wiped later, see [`wipe_removed`].
@@ -124,16 +125,12 @@ pub async fn find_secret_statuses(
     hash_key: &HashKey,
     secrets: impl Iterator<Item = &Secret>,
 ) -> Result<Vec<SecretStatus>> {
-    let fingerprints: Vec<String> = secrets
-        .map(|secret| {
-            let hash = hash_key.hash(secret.expose());
-            hash.iter().fold(String::new(), |mut text, byte| {
-                // Writing to a `String` cannot fail.
-                let _ = write!(text, "{byte:02x}");
-                text
-            })
-        })
-        .collect();
+    let mut fingerprints = Vec::new();
+    for secret in secrets {
+        // Requests may use the thread meanwhile.
+        consume_budget().await;
+        fingerprints.push(fingerprint(hash_key, secret));
+    }
     let mut statuses = vec![SecretStatus::New; fingerprints.len()];
     let fingerprints = json_array(&fingerprints);
     // One row with all of them costs much less than a row for each.

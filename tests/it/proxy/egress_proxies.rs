@@ -224,7 +224,7 @@ async fn where_every_proxy_is_broken_nothing_goes_past_them() {
     assert_eq!(state(&pool, id).await, EgressState::Broken);
     assert!(pool.google.received().is_empty());
     assert_no_key_is_blamed(&pool).await;
-    let overview = pool.app.overview(clock::now());
+    let overview = pool.app.overview(clock::now()).await;
     assert_eq!((overview.usable, overview.waiting_for_egress), (0, 3));
     assert_eq!(overview.broken_egress, ["one"]);
     let observed = observe_alerts::observe(&pool.app, clock::now()).await;

@@ -28,6 +28,7 @@ mod project_affinity;
 mod quota;
 mod recordings;
 mod redaction;
+mod reload;
 mod request_reading;
 mod request_validation;
 mod retries;
