@@ -10,8 +10,11 @@ const FOREIGN_TARGET: Duration = Duration::from_millis(2);
 pub const LIMIT: Duration = Duration::from_millis(20);
 /// The pause is so many times as long as the batch: the lock, and the disk, are free for nine tenths of the time.
 const PAUSE_FACTOR: u32 = 9;
+/// The same for work that an admin waits for: two thirds of the time.
+const PROMPT_PAUSE_FACTOR: u32 = 2;
 /// Bounds of the pause. A shorter one would leave no room between commits, a longer one after a slow batch would not help requests.
 const MIN_PAUSE: Duration = Duration::from_millis(10);
+const MIN_PROMPT_PAUSE: Duration = Duration::from_millis(2);
 const MAX_PAUSE: Duration = Duration::from_secs(2);
 
 /// The pace of work in batches of rows or pages, by how long the last batch took.
@@ -20,13 +23,8 @@ pub struct BatchPace {
     size: u32,
     max_size: u32,
     target: Duration,
-}
-
-/// The batch that may follow.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct NextBatch {
-    pub size: u32,
-    pub pause: Duration,
+    pause_factor: u32,
+    min_pause: Duration,
 }
 
 impl BatchPace {
@@ -36,6 +34,17 @@ impl BatchPace {
             size: max_size.clamp(1, 16),
             max_size,
             target: OWN_TARGET,
+            pause_factor: PAUSE_FACTOR,
+            min_pause: MIN_PAUSE,
+        }
+    }
+
+    /// The same for work that an admin waits for.
+    pub fn of_job(max_size: u32) -> Self {
+        Self {
+            pause_factor: PROMPT_PAUSE_FACTOR,
+            min_pause: MIN_PROMPT_PAUSE,
+            ..Self::of_server(max_size)
         }
     }
 
@@ -54,24 +63,20 @@ impl BatchPace {
 
     /// Takes the result of a batch of `done` units, and returns the pause before the next one.
     pub fn after(&mut self, done: u32, took: Duration) -> Duration {
-        let next = next_batch(done, self.size, took, self.target);
-        self.size = next.size.min(self.max_size);
-        next.pause
+        self.size = next_size(done, self.size, took, self.target).min(self.max_size);
+        (took * self.pause_factor).clamp(self.min_pause, MAX_PAUSE)
     }
 }
 
-/// The batch after one of `done` units, of at most `size`, that held the write lock for `took`.
+/// The size of the batch after one of `done` units, of at most `size`, that held the write lock for `took`.
 ///
-/// Its size is what took `target` at the same cost per unit, at most half as much again as before: the cost of a unit changes with what
+/// It is what took `target` at the same cost per unit, at most half as much again as before: the cost of a unit changes with what
 /// is cached.
-fn next_batch(done: u32, size: u32, took: Duration, target: Duration) -> NextBatch {
+fn next_size(done: u32, size: u32, took: Duration, target: Duration) -> u32 {
     let micros = |duration: Duration| duration.as_micros().max(1);
     let fitting = u128::from(done.max(1)) * micros(target) / micros(took);
     let fitting = u32::try_from(fitting).unwrap_or(u32::MAX);
-    NextBatch {
-        size: fitting.clamp(1, size.saturating_add(size.div_ceil(2))),
-        pause: (took * PAUSE_FACTOR).clamp(MIN_PAUSE, MAX_PAUSE),
-    }
+    fitting.clamp(1, size.saturating_add(size.div_ceil(2)))
 }
 
 #[cfg(test)]
@@ -83,7 +88,7 @@ mod tests {
     #[test]
     fn the_next_batch_has_what_fits_and_the_pause_is_in_proportion() {
         let ms = Duration::from_millis;
-        for (done, size, took, next_size, pause) in [
+        for (done, size, took, expected_size, pause) in [
             (100, 100, ms(4), 100, ms(36)),
             (100, 100, ms(8), 50, ms(72)),
             (100, 100, ms(1), 150, ms(10)),
@@ -95,16 +100,16 @@ mod tests {
             (10, 100, ms(1), 40, ms(10)),
             (0, 100, ms(0), 150, ms(10)),
         ] {
-            let expected = NextBatch {
-                size: next_size,
-                pause,
+            let mut pace = BatchPace {
+                size,
+                ..BatchPace::of_server(1_000)
             };
-            assert_eq!(
-                next_batch(done, size, took, ms(4)),
-                expected,
-                "{done} in {took:?}"
-            );
+            let found = (pace.after(done, took), pace.size());
+            assert_eq!(found, (pause, expected_size), "{done} in {took:?}");
         }
+        let mut job = BatchPace::of_job(1_000);
+        assert_eq!(job.after(16, ms(5)), ms(10));
+        assert_eq!(job.after(16, ms(0)), ms(2));
     }
 
     proptest! {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::app::App;
 use crate::clock;
 use crate::jobs::{Job, JobWork, KnownKeys};
+use crate::pool::batch_pace::BatchPace;
 use crate::pool::keys::imported_keys::ImportedKey;
 use crate::pool::keys::upstream_key::UpstreamKeyId;
 use crate::storage::audit::Act;
@@ -15,8 +16,11 @@ use crate::storage::upstream_keys::change::{self, KeyChange};
 use crate::storage::upstream_keys::{InsertedKey, imported};
 use crate::storage::{installation, upstream_keys};
 
-/// Number of keys changed in one transaction, which blocks the writing of log rows for some milliseconds.
-const KEYS_PER_TRANSACTION: usize = 100;
+/// Maximum number of keys changed in one transaction, which blocks the writing of log rows for some milliseconds.
+const KEYS_PER_TRANSACTION: u32 = 250;
+/// After so many keys the write-ahead log is copied while nothing of the job is written: otherwise it grows beyond all bounds, and
+/// its truncation would block requests.
+const KEYS_PER_COPY: usize = 5_000;
 /// Maximum number of retries while the database cannot be written, each after a pause.
 const MAX_RETRIES: u32 = 10;
 const RETRY_DELAY: Duration = Duration::from_secs(1);
@@ -53,13 +57,65 @@ pub async fn run_job(app: &App, job: &Job, work: JobWork) {
 }
 
 async fn change_all(app: &App, job: &Job, ids: &[UpstreamKeyId], change: &KeyChange) -> Result<()> {
-    for ids in ids.chunks(KEYS_PER_TRANSACTION) {
+    let mut batches = Batches::of(ids);
+    while let Some(ids) = batches.next() {
         let mut retries = WriteRetries::default();
-        while let Err(error) = change_chunk(app, job, ids, change).await {
-            retries.wait_or_fail(error).await?;
-        }
+        let took = loop {
+            match change_chunk(app, job, ids, change).await {
+                Ok(took) => break took,
+                Err(error) => retries.wait_or_fail(error).await?,
+            }
+        };
+        batches.pause_after(app, took).await;
     }
     Ok(())
+}
+
+/// Items that are written in transactions so short, and so far apart, that requests wait for none of them for long.
+struct Batches<'a, T> {
+    items: &'a [T],
+    pace: BatchPace,
+    /// The size of the last batch.
+    size: usize,
+    /// Items since the write-ahead log was copied.
+    uncopied: usize,
+}
+
+impl<'a, T> Batches<'a, T> {
+    fn of(items: &'a [T]) -> Self {
+        Self {
+            items,
+            pace: BatchPace::of_job(KEYS_PER_TRANSACTION),
+            size: 0,
+            uncopied: 0,
+        }
+    }
+
+    /// The items of the next transaction.
+    fn next(&mut self) -> Option<&'a [T]> {
+        let size = usize::try_from(self.pace.size()).unwrap_or(usize::MAX);
+        let (batch, rest) = self.items.split_at(size.min(self.items.len()));
+        self.items = rest;
+        self.size = batch.len();
+        Some(batch).filter(|batch| !batch.is_empty())
+    }
+
+    /// Pauses after a transaction that held the write lock for `took`.
+    async fn pause_after(&mut self, app: &App, took: Duration) {
+        self.uncopied += self.size;
+        if self.uncopied >= KEYS_PER_COPY {
+            self.uncopied = 0;
+            // If this fails, the next time or the checkpoint task copies it too.
+            if let Err(error) = app.db.restart_wal().await {
+                tracing::debug!("no checkpoint this time: {error}");
+            }
+        }
+        let size = u32::try_from(self.size).unwrap_or(u32::MAX);
+        let pause = self.pace.after(size, took);
+        if !self.items.is_empty() {
+            tokio::time::sleep(pause).await;
+        }
+    }
 }
 
 async fn change_chunk(
@@ -67,11 +123,13 @@ async fn change_chunk(
     job: &Job,
     ids: &[UpstreamKeyId],
     change: &KeyChange,
-) -> Result<()> {
+) -> Result<Duration> {
     let mut tx = app.db.begin().await?;
+    let begin = clock::instant();
     let act = Act::begin(&mut tx, &job.actor, clock::now()).await?;
     let counts = change::apply(&mut tx, ids, change, &act).await?;
     tx.commit().await?;
+    let took = begin.elapsed();
     job.update_progress(|progress| {
         progress.done += ids.len();
         progress.changed += counts.changed;
@@ -79,7 +137,7 @@ async fn change_chunk(
         let first = progress.revisions.map_or(act.revision, |(first, _)| first);
         progress.revisions = Some((first, act.revision));
     });
-    Ok(())
+    Ok(took)
 }
 
 /// Undoes acts, each in one transaction: it was made in one.
@@ -116,11 +174,16 @@ async fn import_all(
     keys: &[ImportedKey],
     known_keys: KnownKeys,
 ) -> Result<()> {
-    for keys in keys.chunks(KEYS_PER_TRANSACTION) {
+    let mut batches = Batches::of(keys);
+    while let Some(keys) = batches.next() {
         let mut retries = WriteRetries::default();
-        while let Err(error) = import_chunk(app, job, keys, known_keys).await {
-            retries.wait_or_fail(error).await?;
-        }
+        let took = loop {
+            match import_chunk(app, job, keys, known_keys).await {
+                Ok(took) => break took,
+                Err(error) => retries.wait_or_fail(error).await?,
+            }
+        };
+        batches.pause_after(app, took).await;
     }
     Ok(())
 }
@@ -130,8 +193,9 @@ async fn import_chunk(
     job: &Job,
     keys: &[ImportedKey],
     known_keys: KnownKeys,
-) -> Result<()> {
+) -> Result<Duration> {
     let mut tx = app.db.begin().await?;
+    let begin = clock::instant();
     let installation_keys = installation::keys(&mut tx, &app.db.data_keys).await?;
     let act = Act::begin(&mut tx, &job.actor, clock::now()).await?;
     let (mut new, mut restored, mut known, mut changed) = (0, 0, 0, 0);
@@ -163,6 +227,7 @@ async fn import_chunk(
         }
     }
     tx.commit().await?;
+    let took = begin.elapsed();
     job.update_progress(|progress| {
         progress.done += keys.len();
         progress.new += new;
@@ -173,7 +238,7 @@ async fn import_chunk(
         let first = progress.revisions.map_or(act.revision, |(first, _)| first);
         progress.revisions = Some((first, act.revision));
     });
-    Ok(())
+    Ok(took)
 }
 
 /// The number of failed attempts.
