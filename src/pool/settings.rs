@@ -11,6 +11,7 @@ use crate::pool::body_log::{BodyLogMode, is_client_list};
 use crate::pool::model_fallback::ModelFallback;
 use crate::pool::model_prices::ModelPrices;
 use crate::pool::model_timeouts::ModelTimeouts;
+use crate::pool::traceparent::UpstreamTraceParent;
 
 use SettingKind::{Entries, Number, Switch, Text};
 
@@ -167,6 +168,8 @@ settings! {
     metrics_open: bool = false, Switch;
     /// The collector of OpenTelemetry that receives a trace of each request, by OTLP over HTTP; empty: none.
     otlp_endpoint: String = String::new(), Text("the http or https URL of a collector such as http://localhost:4318, or empty", is_collector);
+    /// Which `traceparent` Google receives: client (as the client sent it), pool (that of the pool's own span, while traces are exported) or none.
+    upstream_traceparent: UpstreamTraceParent = UpstreamTraceParent::Client, Text("client, pool or none", is_upstream_traceparent);
     /// Hours after the last backup until the server makes the next one by itself; 0: never.
     backup_interval_hours: u64 = 0, Number(0..=8_760);
     /// Number of scheduled backups to keep; the oldest ones above it are deleted.
@@ -400,6 +403,20 @@ impl SettingValue for TimeZone {
     fn to_text(&self) -> String {
         self.iana_name().unwrap_or("UTC").to_owned()
     }
+}
+
+impl SettingValue for UpstreamTraceParent {
+    fn from_text(text: &str) -> Option<Self> {
+        Self::named(text)
+    }
+
+    fn to_text(&self) -> String {
+        self.name().to_owned()
+    }
+}
+
+fn is_upstream_traceparent(text: &str) -> bool {
+    UpstreamTraceParent::named(text).is_some()
 }
 
 fn is_body_log_mode(text: &str) -> bool {

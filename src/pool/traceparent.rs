@@ -1,4 +1,6 @@
-//! `TraceParent`: the span of a client that a request belongs to, from the header `traceparent` (W3C Trace Context, level 1).
+//! `TraceParent`: the span that a request belongs to, in the header `traceparent` (W3C Trace Context, level 1).
+
+use std::fmt;
 
 /// The ids in a `traceparent`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,9 +36,68 @@ impl TraceParent {
     }
 }
 
+impl fmt::Display for TraceParent {
+    /// The value of the header.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            trace_id,
+            span_id,
+            is_sampled,
+        } = self;
+        write!(
+            f,
+            "00-{trace_id:032x}-{span_id:016x}-0{}",
+            u8::from(*is_sampled)
+        )
+    }
+}
+
+/// Which `traceparent` Google receives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UpstreamTraceParent {
+    /// The client's, unchanged.
+    Client,
+    /// That of the pool's span of the request, in a request that is traced.
+    Pool,
+    /// None, and no `tracestate`.
+    None,
+}
+
+impl UpstreamTraceParent {
+    /// The choice of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        match name {
+            "client" => Some(Self::Client),
+            "pool" => Some(Self::Pool),
+            "none" => Some(Self::None),
+            _ => None,
+        }
+    }
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Client => "client",
+            Self::Pool => "pool",
+            Self::None => "none",
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_parent_is_written_as_it_is_read() {
+        for is_sampled in [false, true] {
+            let parent = TraceParent {
+                trace_id: 0xaf7,
+                span_id: 0xb7,
+                is_sampled,
+            };
+            assert_eq!(TraceParent::parse(&parent.to_string()), Some(parent));
+        }
+    }
 
     #[test]
     fn only_valid_parents_are_read() {

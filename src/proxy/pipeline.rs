@@ -42,6 +42,7 @@ pub async fn send(
             .then_some(incoming.amount.tokens),
         deletes: incoming.deletes(),
     });
+    record.set_traceparent(settings, &mut incoming.outgoing.headers);
     admit(&caller.client, settings, incoming, permit.as_mut())?;
     record.hold(permit);
     let mut route = resolve_resources(app, caller, incoming).await?;

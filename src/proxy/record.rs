@@ -36,7 +36,7 @@ use crate::pool::keys::registry::LeasedKey;
 use crate::pool::keys::upstream_key::{ProjectId, UpstreamKeyId};
 use crate::pool::outcome::Outcome;
 use crate::pool::retry::StopReason;
-use crate::pool::traceparent::TraceParent;
+use crate::pool::settings::Settings;
 use crate::proxy::charge::DiscardedUsage;
 use crate::proxy::committed::Committed;
 use crate::proxy::pool_headers::{add_details, add_own_headers};
@@ -45,7 +45,7 @@ use crate::proxy::route_constraint::RouteConstraint;
 use crate::proxy::streaming_body::BodyProgress;
 use crate::storage::request_logs::{BOUND_BY_PREFERRED_PROJECT, NewAttempt, NewRequestLog};
 use crate::storage::upstream_keys::Evidence;
-use crate::traces::EndedRequest;
+use crate::traces::{EndedRequest, TracePlace};
 
 /// The row of a running request. Dropped unfinished, its outcome is `client_gone`.
 #[derive(Debug)]
@@ -83,8 +83,7 @@ pub struct Record {
     discarded: DiscardedUsage,
     /// What the client is charged for.
     client_charge: ClientCharge,
-    /// The span of the client that the request belongs to.
-    trace_parent: Option<TraceParent>,
+    trace: TracePlace,
     /// The bodies, if they may be kept.
     bodies: Option<Box<BodyCapture>>,
     left_out: bool,
@@ -112,9 +111,6 @@ impl Record {
                 path,
             )
         };
-        let traceparent = headers
-            .get("traceparent")
-            .and_then(|value| value.to_str().ok());
         let row = Arc::new(Mutex::new(row));
         app.track_request(&row, now);
         Self {
@@ -137,7 +133,7 @@ impl Record {
             progress: None,
             discarded: DiscardedUsage::default(),
             client_charge: ClientCharge::default(),
-            trace_parent: traceparent.and_then(TraceParent::parse),
+            trace: TracePlace::of_client(headers),
             bodies: None,
             left_out: false,
             finished: false,
@@ -179,6 +175,11 @@ impl Record {
         row.streamed = facts.streams;
         row.request_bytes = u64::try_from(facts.body_bytes).unwrap_or(u64::MAX);
         row.quota_requests = facts.quota_requests;
+    }
+
+    /// Sets the place in a trace that Google is told.
+    pub fn set_traceparent(&mut self, settings: &Settings, headers: &mut HeaderMap) {
+        self.trace.apply(settings, headers);
     }
 
     /// Records that another model is asked in place of the client's.
@@ -496,22 +497,16 @@ impl Record {
         if let Some(permit) = permit.filter(|_| !row.attempts.is_empty()) {
             permit.settle(self.client_charge, clock::now());
         }
-        if !self.app.settings().otlp_endpoint.is_empty() {
-            self.trace(&row);
+        if !self.app.settings().otlp_endpoint.is_empty() && self.trace.is_traced() {
+            self.app.traces.submit(EndedRequest {
+                row: row.clone(),
+                place: self.trace,
+            });
         }
         let (id, outcome, bytes) = (row.id, row.outcome, row.request_bytes);
         let committed = self.app.recorder.record_finished(Box::new(row));
         self.submit_bodies(id, outcome, bytes);
         Some(committed)
-    }
-
-    /// Submits the request to be traced, unless its client records no trace.
-    fn trace(&self, row: &NewRequestLog) {
-        let parent = self.trace_parent;
-        if parent.is_none_or(|parent| parent.is_sampled) {
-            let row = row.clone();
-            self.app.traces.submit(EndedRequest { row, parent });
-        }
     }
 
     fn abandoned(&self) -> Outcome {

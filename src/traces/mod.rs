@@ -5,20 +5,80 @@ pub mod spans;
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
+use http::{HeaderMap, HeaderName, HeaderValue};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use crate::pool::traceparent::TraceParent;
+use crate::pool::settings::Settings;
+use crate::pool::traceparent::{TraceParent, UpstreamTraceParent};
 use crate::storage::request_logs::NewRequestLog;
 
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 /// Requests that wait at most; those beyond are not traced.
 const MAX_WAITING: usize = 2_048;
 
-/// A request that has ended, and the span of its client that it belongs to.
+/// A request that has ended, and its place in a trace.
 #[derive(Debug)]
 pub struct EndedRequest {
     pub row: NewRequestLog,
+    pub place: TracePlace,
+}
+
+/// The place of a request in a trace.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct TracePlace {
+    /// The span of the client that the request belongs to.
     pub parent: Option<TraceParent>,
+    /// The request's own span, if Google received its ids; otherwise they are drawn when it has ended.
+    pub own: Option<TraceParent>,
+}
+
+impl TracePlace {
+    /// The place below the span that the client names.
+    pub fn of_client(headers: &HeaderMap) -> Self {
+        let parent = headers
+            .get(TRACEPARENT)
+            .and_then(|value| value.to_str().ok());
+        Self {
+            parent: parent.and_then(TraceParent::parse),
+            own: None,
+        }
+    }
+
+    /// Whether the request is a part of a trace: not if the client does not sample it.
+    pub fn is_traced(&self) -> bool {
+        self.parent.is_none_or(|parent| parent.is_sampled)
+    }
+
+    /// Changes the headers for Google as the settings say.
+    pub fn apply(&mut self, settings: &Settings, headers: &mut HeaderMap) {
+        match settings.upstream_traceparent {
+            UpstreamTraceParent::Client => {}
+            UpstreamTraceParent::None => {
+                headers.remove(TRACEPARENT);
+                headers.remove(TRACESTATE);
+            }
+            UpstreamTraceParent::Pool => {
+                if settings.otlp_endpoint.is_empty() || !self.is_traced() {
+                    return;
+                }
+                let new_trace = || rand::random_range(1..=u128::MAX);
+                let own = TraceParent {
+                    trace_id: self.parent.map_or_else(new_trace, |parent| parent.trace_id),
+                    span_id: rand::random_range(1..=u64::MAX),
+                    is_sampled: true,
+                };
+                if self.parent.is_none() {
+                    // It belongs to the trace of a `traceparent` that could not be read.
+                    headers.remove(TRACESTATE);
+                }
+                let value = HeaderValue::try_from(own.to_string());
+                headers.insert(TRACEPARENT, value.expect("the ids are ASCII"));
+                self.own = Some(own);
+            }
+        }
+    }
 }
 
 /// The queue between requests and the task that exports them.

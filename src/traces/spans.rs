@@ -12,38 +12,40 @@ use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanLinks};
 
 use crate::clock::Timestamp;
 use crate::pool::outcome::Outcome;
+use crate::pool::traceparent::TraceParent;
 use crate::storage::request_logs::NewRequestLog;
-use crate::traces::EndedRequest;
+use crate::traces::{EndedRequest, TracePlace};
 
 /// The spans of a request, that of the request first. `new_id` draws the ids of new spans and traces, which are not zero.
 pub fn spans_of(request: &EndedRequest, mut new_id: impl FnMut() -> u64) -> Vec<SpanData> {
     let row = &request.row;
-    let trace_id = match request.parent {
-        Some(parent) => parent.trace_id,
-        None => u128::from(new_id()) << 64 | u128::from(new_id()),
-    };
-    let mut context = || {
+    let TracePlace { parent, own } = request.place;
+    let own = own.unwrap_or_else(|| TraceParent {
+        trace_id: match parent {
+            Some(parent) => parent.trace_id,
+            None => u128::from(new_id()) << 64 | u128::from(new_id()),
+        },
+        span_id: new_id(),
+        is_sampled: true,
+    });
+    let context = |span_id| {
         SpanContext::new(
-            TraceId::from(trace_id),
-            SpanId::from(new_id()),
+            TraceId::from(own.trace_id),
+            SpanId::from(span_id),
             TraceFlags::SAMPLED,
             false,
             TraceState::default(),
         )
     };
-    let own = context();
-    let own_id = own.span_id();
     let duration = Duration::from_millis(row.duration_ms.unwrap_or(0));
     let mut spans = vec![SpanData {
-        parent_span_id: request
-            .parent
-            .map_or(SpanId::INVALID, |parent| SpanId::from(parent.span_id)),
-        parent_span_is_remote: request.parent.is_some(),
+        parent_span_id: parent.map_or(SpanId::INVALID, |parent| SpanId::from(parent.span_id)),
+        parent_span_is_remote: parent.is_some(),
         span_kind: SpanKind::Server,
         name: name_of(row),
         attributes: request_attributes(row),
         status: status_of(row.outcome),
-        ..span(own, row.started_at, duration)
+        ..span(context(own.span_id), row.started_at, duration)
     }];
     for (number, attempt) in (1_i64..).zip(&row.attempts) {
         let duration = Duration::from_millis(attempt.duration_ms.unwrap_or(0));
@@ -58,12 +60,12 @@ pub fn spans_of(request: &EndedRequest, mut new_id: impl FnMut() -> u64) -> Vec<
         attributes.extend(rule.map(|rule| KeyValue::new("gemini_pool.rule", rule.to_owned())));
         attributes.extend(error_type(attempt.outcome));
         spans.push(SpanData {
-            parent_span_id: own_id,
+            parent_span_id: SpanId::from(own.span_id),
             span_kind: SpanKind::Client,
             name: Cow::Owned(format!("attempt {number}")),
             attributes,
             status: status_of(attempt.outcome),
-            ..span(context(), attempt.started_at, duration)
+            ..span(context(new_id()), attempt.started_at, duration)
         });
     }
     spans

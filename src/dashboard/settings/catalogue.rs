@@ -274,6 +274,10 @@ catalogue! {
         "接收請求追蹤資料的 OpenTelemetry 收集器，使用 OTLP over HTTP，每個請求包含其所有嘗試。追蹤資料不含提示、回覆、金鑰或位址，並會延續用戶端的 traceparent。",
         expected "A URL such as http://localhost:4318", "網址，例如 http://localhost:4318",
         blank "No traces", "不匯出追蹤";
+    upstream_traceparent in Metrics = "Traceparent for Google", "傳給 Google 的 traceparent",
+        "Which traceparent header Google receives. client: that of the client, unchanged, or none. pool: while traces are exported, that of the pool's span, so that a gateway between the pool and Google continues the trace. none: the headers traceparent and tracestate of the client are removed.",
+        "Google 收到的 traceparent 標頭。client：用戶端所送，原樣轉送，沒有則不送。pool：匯出追蹤時改為號池自身 span 的 traceparent，讓號池與 Google 之間的閘道延續追蹤。none：移除用戶端的 traceparent 與 tracestate 標頭。",
+        expected "client, pool or none", "client、pool 或 none";
     backup_interval_hours in Backups = "Backup interval", "備份間隔",
         "When the last backup, scheduled or not, is older than this, the server creates and verifies another one in the folder of backups. Each takes about as much space as the database.",
         "最近一次備份（不論是否由排程建立）超過此時間後，伺服器會在備份資料夾中建立並驗證新的備份。每個備份約占用與資料庫相同的空間。",

@@ -201,3 +201,69 @@ async fn what_a_client_does_not_sample_and_what_no_collector_takes_is_no_trace()
     })
     .await;
 }
+
+#[tokio::test]
+async fn google_receives_the_traceparent_that_the_setting_says() {
+    const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
+    let collector = Collector::default();
+    let pool = TestPool::with_keys([FakeKey::healthy(FIRST, "700000000001")]).await;
+    let sampled = format!("00-{TRACE}-b7ad6b7169203331-01");
+    let unsampled = format!("00-{TRACE}-b7ad6b7169203331-00");
+    let receive = async |traceparent: Option<&str>| {
+        let request = TestRequest::Generate;
+        let mut sent = pool
+            .post(request.path(), request.body())
+            .header("tracestate", "vendor=1");
+        if let Some(traceparent) = traceparent {
+            sent = sent.header("traceparent", traceparent);
+        }
+        assert_eq!(sent.send().await.unwrap().status(), 200);
+        let received = pool.google.last_received().unwrap().headers;
+        ["traceparent", "tracestate"].map(|name| {
+            let found = received.iter().find(|(header, _)| header == name);
+            found.map(|(_, value)| String::from_utf8(value.clone()).unwrap())
+        })
+    };
+    let state = || Some("vendor=1".to_owned());
+
+    for setting in ["client", "pool"] {
+        pool.set(&[("upstream_traceparent", setting)]).await;
+        // Nothing is traced yet.
+        assert_eq!(
+            receive(Some(&sampled)).await,
+            [Some(sampled.clone()), state()]
+        );
+        assert_eq!(receive(None).await, [None, state()]);
+    }
+    pool.set(&[("upstream_traceparent", "none")]).await;
+    assert_eq!(receive(Some(&sampled)).await, [None, None]);
+
+    pool.set(&[
+        ("upstream_traceparent", "pool"),
+        ("otlp_endpoint", &collector.start().await),
+    ])
+    .await;
+    assert_eq!(
+        receive(Some(&unsampled)).await,
+        [Some(unsampled.clone()), state()]
+    );
+    let [continued, kept] = receive(Some(&sampled)).await;
+    assert_eq!(kept, state());
+    let [begun, kept] = receive(Some("not one")).await;
+    assert_eq!(kept, None);
+    let spans = eventually("the traces arrive", async || {
+        let spans = collector.spans();
+        (spans.len() == 4).then_some(spans)
+    })
+    .await;
+    let own = spans.iter().filter(|span| span.name != "attempt 1");
+    let own: Vec<_> = own
+        .map(|span| {
+            let trace = u128::from_be_bytes(span.trace_id.clone().try_into().unwrap());
+            let id = u64::from_be_bytes(span.span_id.clone().try_into().unwrap());
+            format!("00-{trace:032x}-{id:016x}-01")
+        })
+        .collect();
+    assert_eq!(own, [continued.unwrap(), begun.unwrap()]);
+    assert!(own[0].contains(TRACE) && own[0] != sampled, "{own:?}");
+}
