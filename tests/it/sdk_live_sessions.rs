@@ -1,19 +1,15 @@
 //! Google's SDKs run live sessions through the pool.
 
 use std::path::Path;
-use std::sync::Arc;
 
 use gemini_pool::demo::fake_gemini::behaviour::FakeKey;
-use rcgen::{CertifiedKey, generate_simple_self_signed};
-use rustls::pki_types::PrivatePkcs8KeyDer;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::process::Command;
-use tokio_rustls::TlsAcceptor;
 
 use crate::support::sdk_scripts::{
     JAVASCRIPT, PYTHON, installed, node_command, python_command, run,
 };
-use crate::support::{CLIENT_KEY, TestPool};
+use crate::support::{CLIENT_KEY, TestPool, tls};
 
 /// Minimum number of checks that a complete script makes.
 const MIN_CHECKS: usize = 10;
@@ -101,15 +97,7 @@ fn certificate(pool: &TestPool) -> std::path::PathBuf {
 
 /// Accepts TLS connections for a pool, with a certificate of its own. Returns the URL.
 async fn put_tls_before(pool: &TestPool) -> String {
-    let CertifiedKey { cert, signing_key } =
-        generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-    std::fs::write(Path::new(&certificate(pool)), cert.pem()).unwrap();
-    let key = PrivatePkcs8KeyDer::from(signing_key.serialize_der());
-    let config = rustls::ServerConfig::builder()
-        .with_no_client_auth()
-        .with_single_cert(vec![cert.der().clone()], key.into())
-        .unwrap();
-    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let acceptor = tls::acceptor(tls::server_config(Path::new(&certificate(pool))));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let address = pool.url.strip_prefix("http://").unwrap().to_owned();

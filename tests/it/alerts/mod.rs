@@ -1,5 +1,6 @@
 //! Alerts begin and end once, and each message reaches each receiver once, whatever the others do.
 
+mod mail_over_tls;
 pub mod receivers;
 
 use std::sync::Arc;
@@ -34,7 +35,7 @@ use sha2::Sha256;
 
 use crate::support::process::database_url;
 use crate::support::{TestPool, config, eventually};
-use receivers::{MailReceiver, Receiver};
+use receivers::{MailEncryption, MailReceiver, Receiver};
 
 const PERIOD: Duration = Duration::from_secs(15);
 const SIGNING_SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
@@ -512,7 +513,7 @@ async fn that_the_database_fails_is_sent_from_memory_and_stored_later() {
 #[tokio::test]
 async fn mail_is_sent_without_a_password_where_nothing_is_encrypted() {
     let mut fixture = Fixture::new().await;
-    let receiver = MailReceiver::start().await;
+    let receiver = MailReceiver::start(MailEncryption::None).await;
     let mail = |name: &str, scheme: &str, user: &str| AlertTargetTerms {
         server: Some(format!("{scheme}://{user}127.0.0.1:{}", receiver.port)),
         sender: Some("gemini-pool <pool@example.com>".to_owned()),

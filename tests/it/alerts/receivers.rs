@@ -1,5 +1,6 @@
 //! Receivers of alerts: an HTTP server that answers as it is told, and a mail server.
 
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 
@@ -9,9 +10,10 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, StatusCode};
 use parking_lot::Mutex;
 use serde_json::Value;
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
+use tokio_rustls::TlsAcceptor;
 
 /// A message as it arrived.
 #[derive(Debug, Clone)]
@@ -94,7 +96,17 @@ async fn receive(State(receiver): State<Receiver>, request: Request) -> Response
     (status, format!("no: {path}")).into_response()
 }
 
-/// A mail server without encryption.
+/// How a mail server encrypts.
+#[derive(Clone)]
+pub enum MailEncryption {
+    None,
+    /// From the first byte.
+    Tls(TlsAcceptor),
+    /// When the client asks for it.
+    StartTls(TlsAcceptor),
+}
+
+/// A mail server. It accepts any password, but offers to take one over TLS only.
 #[derive(Clone)]
 pub struct MailReceiver {
     pub port: u16,
@@ -103,7 +115,7 @@ pub struct MailReceiver {
 }
 
 impl MailReceiver {
-    pub async fn start() -> Self {
+    pub async fn start(encryption: MailEncryption) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let receiver = Self {
             port: listener.local_addr().unwrap().port(),
@@ -112,7 +124,9 @@ impl MailReceiver {
         let conversations = receiver.conversations.clone();
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                let said = converse(stream).await.unwrap_or_default();
+                let mut said = String::new();
+                // The client may end the connection at any time.
+                let _ = receive_mail(stream, &encryption, &mut said).await;
                 conversations.lock().push(said);
             }
         });
@@ -125,19 +139,53 @@ impl MailReceiver {
 }
 
 /// Accepts any mail.
-async fn converse(stream: TcpStream) -> std::io::Result<String> {
-    let mut stream = BufReader::new(stream);
-    let mut said = String::new();
+async fn receive_mail(
+    mut stream: TcpStream,
+    encryption: &MailEncryption,
+    said: &mut String,
+) -> io::Result<()> {
+    const READY: &[u8] = b"220 mail.test ready\r\n";
+    match encryption {
+        MailEncryption::None => {
+            stream.write_all(READY).await?;
+            converse(BufReader::new(stream), "250 ok", said).await?;
+        }
+        MailEncryption::Tls(acceptor) => {
+            let mut stream = acceptor.accept(stream).await?;
+            stream.write_all(READY).await?;
+            converse(BufReader::new(stream), OFFERS_PASSWORD, said).await?;
+        }
+        MailEncryption::StartTls(acceptor) => {
+            stream.write_all(READY).await?;
+            let mut stream = BufReader::new(stream);
+            if converse(&mut stream, "250-mail.test\r\n250 STARTTLS", said).await? {
+                said.push_str("(TLS)\r\n");
+                let stream = acceptor.accept(stream.into_inner()).await?;
+                converse(BufReader::new(stream), OFFERS_PASSWORD, said).await?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The answer to `EHLO` over TLS.
+const OFFERS_PASSWORD: &str = "250-mail.test\r\n250 AUTH PLAIN";
+
+/// Answers until the client leaves or wants TLS. Returns whether it does.
+async fn converse(
+    mut stream: impl AsyncBufRead + AsyncWrite + Unpin,
+    greeting: &str,
+    said: &mut String,
+) -> io::Result<bool> {
     let mut is_data = false;
-    stream.write_all(b"220 mail.test ready\r\n").await?;
     loop {
         let mut line = String::new();
         if stream.read_line(&mut line).await? == 0 {
-            return Ok(said);
+            return Ok(false);
         }
         said.push_str(&line);
         let command = line.trim_end().to_ascii_uppercase();
-        let reply = match command.as_str() {
+        let reply = match command.split(' ').next().unwrap_or_default() {
             "." if is_data => {
                 is_data = false;
                 "250 accepted"
@@ -147,12 +195,18 @@ async fn converse(stream: TcpStream) -> std::io::Result<String> {
                 is_data = true;
                 "354 go on"
             }
-            "QUIT" => {
-                stream.write_all(b"221 bye\r\n").await?;
-                return Ok(said);
-            }
+            "EHLO" => greeting,
+            "AUTH" => "235 accepted",
+            "STARTTLS" => "220 go on",
+            "QUIT" => "221 bye",
             _ => "250 ok",
         };
         stream.write_all(format!("{reply}\r\n").as_bytes()).await?;
+        stream.flush().await?;
+        match reply {
+            "220 go on" => return Ok(true),
+            "221 bye" => return Ok(false),
+            _ => {}
+        }
     }
 }

@@ -19,15 +19,13 @@ use hyper::body::Incoming;
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use rcgen::{CertifiedKey, generate_simple_self_signed};
-use rustls::pki_types::PrivatePkcs8KeyDer;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use crate::support::process::{PoolProcess, database};
 use crate::support::requests::{ClientResponse, TestRequest};
-use crate::support::{CLIENT_KEY, TestPool, act, eventually, http_client, newest_rows};
+use crate::support::{CLIENT_KEY, TestPool, act, eventually, http_client, newest_rows, tls};
 
 const EVENT: &str =
     "data: {\"candidates\": [{\"content\": {\"parts\": [{\"text\": \"Hi\"}]}}]}\r\n\r\n";
@@ -128,18 +126,9 @@ async fn connections_that_google_closes_between_requests_cost_nobody_an_answer()
 
 /// Starts it with a certificate of its own, which is put into `folder` as `ca.pem`. Returns its URL too.
 async fn start_upstream(folder: &Path) -> (Arc<Upstream>, String) {
-    let CertifiedKey { cert, signing_key } =
-        generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-    std::fs::write(folder.join("ca.pem"), cert.pem()).unwrap();
-    let key = PrivatePkcs8KeyDer::from(signing_key.serialize_der());
-    // Refused when it is installed already, which is as good.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let mut config = rustls::ServerConfig::builder()
-        .with_no_client_auth()
-        .with_single_cert(vec![cert.der().clone()], key.into())
-        .unwrap();
+    let mut config = tls::server_config(&folder.join("ca.pem"));
     config.alpn_protocols = vec![b"h2".to_vec()];
-    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let acceptor = tls::acceptor(config);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!(
         "https://localhost:{}",
