@@ -152,6 +152,9 @@ pub fn title(language: AlertLanguage, kind: AlertKind, subject: &str, detail: &s
             AlertKind::AddressThrottled => {
                 "Google throttles the IP address of the server".to_owned()
             }
+            AlertKind::ClockWrong => {
+                format!("The clock of the server differs from Google's by {detail}")
+            }
             AlertKind::EgressBroken => format!("An egress proxy is broken: {detail}"),
             AlertKind::BudgetUsed => format!("A client key has used up its limit: {detail}"),
             AlertKind::BudgetNearlyUsed => {
@@ -174,6 +177,7 @@ pub fn title(language: AlertLanguage, kind: AlertKind, subject: &str, detail: &s
             AlertKind::KeyDead => format!("Google 拒絕上游金鑰：{detail}"),
             AlertKind::GoogleUnreachable => format!("無法連線到 Google：{detail}"),
             AlertKind::AddressThrottled => "Google 正在限制伺服器的 IP 位址".to_owned(),
+            AlertKind::ClockWrong => format!("伺服器的時鐘與 Google 相差 {detail}"),
             AlertKind::EgressBroken => format!("對外代理故障：{detail}"),
             AlertKind::BudgetUsed => format!("用戶端金鑰已用完額度：{detail}"),
             AlertKind::BudgetNearlyUsed => format!("用戶端金鑰已使用額度的 80%：{detail}"),
@@ -194,6 +198,7 @@ pub fn kind_name(language: AlertLanguage, kind: AlertKind) -> &'static str {
         AlertKind::KeyDead => ("Upstream key refused by Google", "上游金鑰遭 Google 拒絕"),
         AlertKind::GoogleUnreachable => ("Google unreachable", "無法連線到 Google"),
         AlertKind::AddressThrottled => ("IP address throttled", "IP 位址受限"),
+        AlertKind::ClockWrong => ("Wrong clock", "時鐘錯誤"),
         AlertKind::EgressBroken => ("Egress proxy broken", "對外代理故障"),
         AlertKind::BudgetUsed => ("Limit of a client key used up", "用戶端金鑰額度用完"),
         AlertKind::BudgetNearlyUsed => ("Limit of a client key at 80 %", "用戶端金鑰額度達 80%"),
@@ -230,6 +235,10 @@ fn remedy(language: AlertLanguage, kind: AlertKind) -> &'static str {
         AlertKind::AddressThrottled => (
             "Requests continue by themselves when the throttle ends. Send fewer requests, or use another address.",
             "限制結束後會自動恢復。請減少請求，或改用其他 IP 位址。",
+        ),
+        AlertKind::ClockWrong => (
+            "Synchronize the clock of the server, as with NTP: certificates, limits and logs depend on it.",
+            "請校正伺服器的時鐘，例如使用 NTP：憑證、額度與記錄都依賴正確的時間。",
         ),
         AlertKind::EgressBroken => (
             "Its projects use another proxy that applies to them; without one their keys wait. Test it on the page of the egress proxies.",
@@ -299,6 +308,7 @@ pub fn page(kind: AlertKind, subject: &str) -> String {
         AlertKind::EgressBroken => "/egress-proxies".to_owned(),
         AlertKind::GoogleUnreachable
         | AlertKind::AddressThrottled
+        | AlertKind::ClockWrong
         | AlertKind::DiskLow
         | AlertKind::DatabaseFailing => "/status".to_owned(),
     }

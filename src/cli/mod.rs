@@ -187,7 +187,7 @@ impl CommandLine {
             Command::Restore(arguments) => restore::run(pool.file("`restore`")?, &arguments).await,
             Command::UpstreamKeys(command) => Box::pin(upstream_keys::run(&pool, command)).await,
             Command::ClientKeys(command) => client_keys::run(&pool, command).await,
-            Command::EgressProxies(command) => egress_proxies::run(&pool, command).await,
+            Command::EgressProxies(command) => Box::pin(egress_proxies::run(&pool, command)).await,
             Command::Settings(command) => settings::run(&pool, command).await,
             Command::Undo(arguments) => undo::run(&pool, arguments).await,
             Command::Admin(command) => admin::run(pool.file("`admin`")?, command).await,

@@ -106,7 +106,7 @@ pub async fn run(pool: &PoolAccess, command: Command) -> Result<()> {
         Command::Enable(selected) => switch(pool, selected.ids(), true).await,
         Command::Disable(selected) => switch(pool, selected.ids(), false).await,
         Command::Clear(selected) => clear(pool, selected.ids()).await,
-        Command::Test(arguments) => test_keys::run(pool, arguments).await,
+        Command::Test(arguments) => Box::pin(test_keys::run(pool, arguments)).await,
         Command::Remove(removed) => remove(pool, removed).await,
     }
 }

@@ -1,9 +1,12 @@
 //! Which headers pass between client and Google, and which are stripped.
 
 use http::header::{
-    ACCEPT_ENCODING, CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue,
+    ACCEPT_ENCODING, CONNECTION, CONTENT_LENGTH, DATE, HeaderMap, HeaderName, HeaderValue,
     TRANSFER_ENCODING,
 };
+use jiff::fmt::rfc2822::DateTimeParser;
+
+use crate::clock::Timestamp;
 
 /// The header that carries the one credential Google gets.
 pub const API_KEY: HeaderName = HeaderName::from_static("x-goog-api-key");
@@ -191,6 +194,13 @@ pub fn is_framed_plainly(headers: &HeaderMap) -> bool {
     is_plain && codings.next().is_none()
 }
 
+/// The clock of the server that answered, in whole seconds.
+pub fn date_of(headers: &HeaderMap) -> Option<Timestamp> {
+    let text = headers.get(DATE)?.to_str().ok()?;
+    let parsed = DateTimeParser::new().parse_timestamp(text);
+    Some(parsed.ok()?.into())
+}
+
 /// A key as a header's value, marked so that nothing prints it. `None` when it cannot travel in a header.
 pub fn credential_value(secret: &str) -> Option<HeaderValue> {
     let mut value = HeaderValue::from_str(secret).ok()?;
@@ -212,6 +222,15 @@ mod tests {
                 )
             })
             .collect()
+    }
+
+    #[test]
+    fn the_date_of_http_is_parsed() {
+        let date = |text| date_of(&headers(&[("date", text)]));
+        let expected = "2026-11-22T08:49:37Z".parse().ok();
+
+        assert_eq!(date("Sun, 22 Nov 2026 08:49:37 GMT"), expected);
+        assert_eq!(date("yesterday"), None);
     }
 
     #[test]

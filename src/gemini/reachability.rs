@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use http::header::{CONTENT_TYPE, DATE};
-use http::{HeaderMap, HeaderName, Response};
+use http::Response;
+use http::header::CONTENT_TYPE;
 use hyper::body::Incoming;
-use jiff::fmt::rfc2822::DateTimeParser;
 use tokio::time::error::Elapsed;
 use tokio::time::timeout;
 
 use crate::clock::Timestamp;
+use crate::gemini::headers::date_of;
 use crate::gemini::transport::{GeminiClient, SendError};
 use crate::pool::egress::address::ProxyAddress;
 use crate::pool::egress::proxy::EgressProxyId;
@@ -56,34 +56,13 @@ fn reached(
         message: "no answer came in time".to_owned(),
     })??;
     let headers = answer.headers();
-    let is_json =
-        text(headers, CONTENT_TYPE).is_some_and(|kind| kind.starts_with("application/json"));
+    let kind = headers
+        .get(CONTENT_TYPE)
+        .and_then(|kind| kind.to_str().ok());
+    let is_json = kind.is_some_and(|kind| kind.starts_with("application/json"));
     Ok(Reachability {
         status: answer.status().as_u16(),
         is_json,
-        server_time: text(headers, DATE).and_then(date),
+        server_time: date_of(headers),
     })
-}
-
-fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
-    headers.get(name)?.to_str().ok()
-}
-
-/// Parses the value of a `Date` header.
-fn date(text: &str) -> Option<Timestamp> {
-    let parsed = DateTimeParser::new().parse_timestamp(text);
-    Some(parsed.ok()?.into())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_date_of_http_is_parsed() {
-        let expected = "2026-11-22T08:49:37Z".parse().ok();
-
-        assert_eq!(date("Sun, 22 Nov 2026 08:49:37 GMT"), expected);
-        assert_eq!(date("yesterday"), None);
-    }
 }

@@ -1,13 +1,13 @@
 //! `GeminiClient`: the one place that sends to Google.
 
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use std::collections::HashMap;
 use std::error::Error;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{ACCEPT, AUTHORIZATION, CONTENT_LENGTH, PROXY_AUTHORIZATION};
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_LENGTH, DATE, PROXY_AUTHORIZATION};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri};
 use http_body_util::{BodyExt, Either, Full};
@@ -17,6 +17,7 @@ use rustix::io::Errno;
 use rustls::ClientConfig;
 use url::Url;
 
+use crate::clock::{self, Timestamp};
 use crate::gemini::connections::{Connections, RequestBody, StreamGuard};
 use crate::gemini::egress::{self, Proxy};
 use crate::gemini::headers::{self, API_KEY};
@@ -26,6 +27,7 @@ use crate::gemini::resources::name::{GOOGLE_HOST, ResourceName};
 use crate::gemini::tls::{self, NoCertificates};
 use crate::pool::egress::address::ProxyAddress;
 use crate::pool::egress::proxy::{EgressProxy, EgressProxyId};
+use crate::pool::health::clock_watch::{ClockFinding, ClockWatch};
 use crate::pool::health::verdict::Rule;
 use crate::pool::secret::Secret;
 use crate::pool::settings::Settings;
@@ -49,8 +51,17 @@ pub struct GeminiClient {
     tls: ClientConfig,
     names: NameLookup,
     direct: Connections,
+    /// What the dates of answers say of the clock of this machine.
+    dates: Mutex<AnswerDates>,
     /// Those through the egress proxies of an admin.
     proxied: RwLock<HashMap<EgressProxyId, ProxiedConnections>>,
+}
+
+#[derive(Debug, Default)]
+struct AnswerDates {
+    /// The last one: further answers of the same second prove nothing more.
+    last: Option<HeaderValue>,
+    watch: ClockWatch,
 }
 
 /// The connections through one egress proxy.
@@ -114,6 +125,7 @@ impl GeminiClient {
             prefix,
             proxy_credential,
             direct: Connections::new(settings, proxy, tls.clone(), names.clone()),
+            dates: Mutex::default(),
             proxied: RwLock::default(),
             upstream,
             tls,
@@ -263,9 +275,29 @@ impl GeminiClient {
             None => self.direct.claim_stream(),
             Some(id) => self.proxied(id)?.claim_stream(),
         };
+        let sent = clock::now();
         let answer = stream.request(request).await;
         let answer = framed(answer.map_err(|error| unsent(&error, egress))?)?;
+        self.compare_clock(sent, answer.headers());
         Ok((answer, stream))
+    }
+
+    /// Compares the clock of this machine with that of an answer.
+    fn compare_clock(&self, sent: Timestamp, headers: &HeaderMap) {
+        let mut dates = self.dates.lock();
+        let date = headers.get(DATE);
+        if dates.last.as_ref() == date {
+            return;
+        }
+        dates.last = date.cloned();
+        if let Some(date) = headers::date_of(headers) {
+            dates.watch.add(sent, clock::now(), date);
+        }
+    }
+
+    /// Whether the clock of this machine is right.
+    pub fn clock_finding(&self) -> ClockFinding {
+        self.dates.lock().watch.finding()
     }
 
     /// The connections through an egress proxy. One that was removed meanwhile has none: the request does not go past it.

@@ -44,6 +44,8 @@ pub enum AlertKind {
     KeyDead,
     GoogleUnreachable,
     AddressThrottled,
+    /// The clock of the server differs from Google's.
+    ClockWrong,
     /// No connection can be opened through an egress proxy.
     EgressBroken,
     /// A client key has used a limit of its day or month completely.
@@ -85,6 +87,7 @@ impl AlertKind {
             | Self::DatabaseFailing => AlertSeverity::Critical,
             Self::PoolLow
             | Self::KeyDead
+            | Self::ClockWrong
             | Self::EgressBroken
             | Self::BudgetUsed
             | Self::BudgetNearlyUsed

@@ -8,6 +8,7 @@ use crate::pool::alerts::{AlertKind, AlertObservation};
 use crate::pool::backup_schedule::BackupSchedule;
 use crate::pool::clients::client_key::ClientLimit;
 use crate::pool::egress::condition::EgressState;
+use crate::pool::health::clock_watch::ClockFinding;
 use crate::pool::keys::key_status::KeyStatusKind;
 use crate::pool::keys::overview::PoolOverview;
 use crate::storage::{alert_events, backups};
@@ -37,6 +38,13 @@ pub async fn observe(app: &App, now: Timestamp) -> AlertObservation {
     }
     add_keys(&mut found, app, now);
     add_upstream(&mut found, overview);
+    match app.gemini.clock_finding() {
+        ClockFinding::Unknown => found.unknown.push(AlertKind::ClockWrong),
+        ClockFinding::Right => {}
+        ClockFinding::WrongBySeconds(seconds) => {
+            found.add(AlertKind::ClockWrong, "", format!("{seconds:+} s"));
+        }
+    }
     add_egress(&mut found, app);
     add_budgets(&mut found, app, now);
     if let Some(low) = *app.low_disk.lock() {

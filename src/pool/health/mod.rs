@@ -5,6 +5,7 @@ pub mod blame;
 pub mod check_schedule;
 pub mod circuit_breaker;
 pub mod client_evidence;
+pub mod clock_watch;
 pub mod cooldown;
 pub mod settle;
 pub mod state_change;

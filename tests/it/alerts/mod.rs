@@ -2,6 +2,7 @@
 
 mod mail_over_tls;
 pub mod receivers;
+mod wrong_clock;
 
 use std::sync::Arc;
 use std::time::Duration;
