@@ -123,6 +123,9 @@ pub struct JobProgress {
     pub differing: usize,
     /// For restores: keys whose secrets are wiped.
     pub wiped: usize,
+    /// For clearing.
+    pub cleared_states: usize,
+    pub cleared_cooldowns: usize,
     /// The first and the last revision of its acts.
     pub revisions: Option<(i64, i64)>,
     /// For tests.

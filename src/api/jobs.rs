@@ -50,6 +50,9 @@ pub struct JobAnswer {
     differing: usize,
     /// Of a restore: keys whose secrets are erased.
     wiped: usize,
+    /// Of `clear`: the states and the cooldowns that there were.
+    cleared_states: usize,
+    cleared_cooldowns: usize,
     /// Of a test.
     alive: usize,
     refused: usize,
@@ -78,6 +81,8 @@ impl JobAnswer {
             known: progress.known,
             differing: progress.differing,
             wiped: progress.wiped,
+            cleared_states: progress.cleared_states,
+            cleared_cooldowns: progress.cleared_cooldowns,
             alive: progress.alive,
             refused: progress.refused,
             unclear: progress.unclear,

@@ -34,6 +34,7 @@ use crate::storage::audit::Act;
 use crate::storage::error::{Error, Thing};
 use crate::storage::paging::Page;
 use crate::storage::upstream_keys::change::{self, KeyChange};
+use crate::storage::upstream_keys::imported;
 use crate::storage::upstream_keys::listed::{self, ListedUpstreamKey};
 use crate::storage::upstream_keys::removal::{self, SecretStatus};
 
@@ -302,6 +303,8 @@ struct ImportAnswer {
     known: usize,
     /// Deleted before: they are restored.
     restored: usize,
+    /// Of a dry run with `compare` or `update`: known keys whose attributes differ.
+    differing: usize,
     /// Repetitions in the text.
     duplicates: usize,
     /// The first hundred parts of the text that are no key.
@@ -355,6 +358,12 @@ async fn import_keys(
     let count = |status| statuses.iter().filter(|known| **known == status).count();
     let is_work = !body.dry_run && !keys.is_empty();
     imported_keys::apply_defaults(&mut keys, &attributes);
+    let differing = if body.dry_run && (body.compare || body.update) {
+        let mut tx = app.db.readers.begin().await.map_err(Error::from)?;
+        imported::count_differing(&mut tx, &app.hash_key, &keys).await?
+    } else {
+        0
+    };
     let job = is_work.then(|| {
         let known = match (body.update, body.compare) {
             (true, _) => KnownKeys::Update,
@@ -369,6 +378,7 @@ async fn import_keys(
         new: count(SecretStatus::New),
         known: count(SecretStatus::InUse),
         restored: count(SecretStatus::Removed),
+        differing,
         duplicates,
         not_taken: not_taken
             .iter()

@@ -124,7 +124,13 @@ async fn update(pool: &PoolAccess, arguments: UpdateArgs) -> Result<()> {
         PoolAccess::Server(server) => {
             let keys = remote::upstream_keys::selected(server, ids).await?;
             let ids: Vec<_> = keys.iter().map(|key| key.id).collect();
-            (update_by_server(server, &ids, &attributes).await?, 0)
+            let changed = update_by_server(server, &ids, &attributes).await?;
+            let other_keys = if attributes.billing.is_some() {
+                remote::upstream_keys::count_keys_sharing_projects(server, &ids).await?
+            } else {
+                0
+            };
+            (changed, other_keys)
         }
     };
     let count = output::count(changed, "upstream key");
@@ -132,7 +138,7 @@ async fn update(pool: &PoolAccess, arguments: UpdateArgs) -> Result<()> {
         "changed {count}; a running server applies it within 2 seconds"
     ))?;
     if attributes.billing.is_some() && other_keys > 0 {
-        let other_keys = output::count(usize::try_from(other_keys)?, "other key");
+        let other_keys = output::count(other_keys, "other key");
         output::line(format!(
             "billing belongs to the project: it was changed for {other_keys} of the same projects too"
         ))?;
@@ -145,7 +151,7 @@ async fn update_in_file(
     args: &DatabaseArgs,
     ids: Option<Vec<i64>>,
     attributes: &KeyAttributes,
-) -> Result<(usize, u32)> {
+) -> Result<(usize, usize)> {
     database::change(args, async |tx, act| {
         let ids = selected(tx, ids).await?;
         let labels = numbered_labels(ids.len(), attributes.label.as_deref());
@@ -157,7 +163,7 @@ async fn update_in_file(
             changed += usize::from(is_changed);
         }
         let other_keys = upstream_keys::count_keys_sharing_projects(tx, &ids).await?;
-        Ok((changed, other_keys))
+        Ok((changed, usize::try_from(other_keys)?))
     })
     .await
 }
@@ -221,32 +227,36 @@ async fn switch(pool: &PoolAccess, ids: Option<Vec<i64>>, enabled: bool) -> Resu
 }
 
 async fn clear(pool: &PoolAccess, ids: Option<Vec<i64>>) -> Result<()> {
-    let args = match pool {
-        PoolAccess::File(args) => args,
+    let (states, keys, cooldowns) = match pool {
+        PoolAccess::File(args) => {
+            database::change(args, async |tx, act| {
+                let ids = selected(tx, ids).await?;
+                let states = upstream_keys::states::clear_states(tx, &ids, act).await?;
+                let cooldowns = projects::clear_cooldowns(tx, &ids, act).await?;
+                Ok((
+                    usize::try_from(states)?,
+                    ids.len(),
+                    usize::try_from(cooldowns)?,
+                ))
+            })
+            .await?
+        }
         PoolAccess::Server(server) => {
             let keys = remote::upstream_keys::selected(server, ids).await?;
             let ids: Vec<_> = keys.iter().map(|key| key.id).collect();
-            if !ids.is_empty() {
-                remote::upstream_keys::bulk(server, "clear", &ids).await?;
+            if ids.is_empty() {
+                (0, 0, 0)
+            } else {
+                let job = remote::upstream_keys::bulk(server, "clear", &ids).await?;
+                (job.cleared_states, ids.len(), job.cleared_cooldowns)
             }
-            let count = output::count(ids.len(), "upstream key");
-            return output::line(format!(
-                "cleared the states of {count} and the cooldowns of their projects"
-            ));
         }
     };
-    let cleared = database::change(args, async |tx, act| {
-        let ids = selected(tx, ids).await?;
-        let states = upstream_keys::states::clear_states(tx, &ids, act).await?;
-        let cooldowns = projects::clear_cooldowns(tx, &ids, act).await?;
-        Ok((states, ids.len(), cooldowns))
-    });
-    let (states, keys, cooldowns) = cleared.await?;
     output::line(format!(
         "cleared {} of {} and {} of their projects; a running server applies it within 2 seconds",
-        output::count(usize::try_from(states)?, "state"),
+        output::count(states, "state"),
         output::count(keys, "upstream key"),
-        output::count(usize::try_from(cooldowns)?, "cooldown"),
+        output::count(cooldowns, "cooldown"),
     ))
 }
 

@@ -134,6 +134,8 @@ async fn change_chunk(
         progress.done += ids.len();
         progress.changed += counts.changed;
         progress.wiped += counts.wiped;
+        progress.cleared_states += counts.cleared_states;
+        progress.cleared_cooldowns += counts.cleared_cooldowns;
         let first = progress.revisions.map_or(act.revision, |(first, _)| first);
         progress.revisions = Some((first, act.revision));
     });

@@ -226,7 +226,7 @@ pub struct ImportBody {
     /// Update the attributes of keys that are in the pool already.
     #[serde(default)]
     pub update: bool,
-    /// Without `update`: count the keys in the pool whose attributes differ, as `differing` of the job, which takes longer.
+    /// Without `update`: count the keys in the pool whose attributes differ, as `differing`, which takes longer.
     #[serde(default)]
     pub compare: bool,
     /// Report what would be imported, and import nothing.

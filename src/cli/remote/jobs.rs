@@ -25,6 +25,8 @@ pub struct RemoteJob {
     pub restored: usize,
     pub known: usize,
     pub differing: usize,
+    pub cleared_states: usize,
+    pub cleared_cooldowns: usize,
     pub results: Vec<TestedKey>,
 }
 

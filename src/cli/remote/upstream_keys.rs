@@ -1,5 +1,7 @@
 //! Lists, adds, tests and changes upstream keys on a remote server.
 
+use std::collections::HashSet;
+
 use anyhow::Result;
 use http::Method;
 use serde::Deserialize;
@@ -8,7 +10,7 @@ use serde_json::{Value, json};
 use crate::cli::import_report::ImportReport;
 use crate::cli::remote::RemoteServer;
 use crate::cli::remote::jobs::{self, RemoteJob};
-use crate::jobs::TestedKey;
+use crate::jobs::{MAX_RESULTS, TestedKey};
 use crate::pool::keys::imported_keys::ImportedKey;
 use crate::pool::keys::upstream_key::{KeyAttributes, UpstreamKeyId};
 use crate::storage::upstream_keys::listed::ListedUpstreamKey;
@@ -24,6 +26,7 @@ struct ImportAnswer {
     new: usize,
     known: usize,
     restored: usize,
+    differing: usize,
 }
 
 /// The keys that match, in the order of their ids.
@@ -55,18 +58,24 @@ pub async fn add(
     Ok(())
 }
 
-/// Counts in the report what adding the keys would do. Which attributes would change is not known.
+/// Counts in the report what adding the keys would do.
 pub async fn count(
     server: &RemoteServer,
     keys: &[ImportedKey],
+    update: bool,
     report: &mut ImportReport,
 ) -> Result<()> {
     for keys in keys.chunks(KEYS_PER_REQUEST) {
-        let body = json!({ "text": text_of(keys), "dry_run": true });
+        let body = json!({ "text": text_of(keys), "dry_run": true, "compare": true });
         let answer: ImportAnswer = server.send(Method::POST, &[PATH], Some(&body)).await?;
         report.new += answer.new;
         report.restored += answer.restored;
         report.known += answer.known;
+        if update {
+            report.updated += answer.differing;
+        } else {
+            report.differing += answer.differing;
+        }
     }
     Ok(())
 }
@@ -104,8 +113,8 @@ fn attributes_of(attributes: &KeyAttributes) -> Value {
     members
 }
 
-/// Does the same to many keys, `enable`, `disable`, `clear` or `delete`. Returns how many changed.
-pub async fn bulk(server: &RemoteServer, action: &str, ids: &[UpstreamKeyId]) -> Result<usize> {
+/// Does the same to many keys, `enable`, `disable`, `clear` or `delete`.
+pub async fn bulk(server: &RemoteServer, action: &str, ids: &[UpstreamKeyId]) -> Result<RemoteJob> {
     run_bulk(server, &json!({ "action": action, "ids": ids })).await
 }
 
@@ -116,18 +125,33 @@ pub async fn update(
     attributes: &KeyAttributes,
 ) -> Result<usize> {
     let attributes = attributes_of(attributes);
-    run_bulk(
-        server,
-        &json!({ "action": "update", "ids": ids, "attributes": attributes }),
-    )
-    .await
+    let body = json!({ "action": "update", "ids": ids, "attributes": attributes });
+    Ok(run_bulk(server, &body).await?.changed)
 }
 
-async fn run_bulk(server: &RemoteServer, body: &Value) -> Result<usize> {
+async fn run_bulk(server: &RemoteServer, body: &Value) -> Result<RemoteJob> {
     let job: RemoteJob = server
         .send(Method::POST, &[PATH, "bulk"], Some(body))
         .await?;
-    Ok(jobs::ended(server, job).await?.changed)
+    jobs::ended(server, job).await
+}
+
+/// How many other keys share a project with one of these.
+pub async fn count_keys_sharing_projects(
+    server: &RemoteServer,
+    ids: &[UpstreamKeyId],
+) -> Result<usize> {
+    let (these, others): (Vec<_>, Vec<_>) = list(server, &[])
+        .await?
+        .into_iter()
+        .partition(|key| ids.contains(&key.id));
+    // A key without a named project has one of its own.
+    let projects: HashSet<_> = these
+        .iter()
+        .filter_map(|key| key.project.as_ref())
+        .collect();
+    let sharing = others.iter().filter_map(|key| key.project.as_ref());
+    Ok(sharing.filter(|name| projects.contains(name)).count())
 }
 
 /// These ids, which must exist, or those of all keys, in order.
@@ -145,11 +169,15 @@ pub async fn selected(
     Ok(keys)
 }
 
-/// Tests keys. The server keeps the results of at most 200.
+/// Tests keys, as many at a time as a job keeps results of.
 pub async fn test(server: &RemoteServer, ids: &[UpstreamKeyId]) -> Result<Vec<TestedKey>> {
-    let body = json!({ "ids": ids });
-    let job: RemoteJob = server
-        .send(Method::POST, &[PATH, "test"], Some(&body))
-        .await?;
-    Ok(jobs::ended(server, job).await?.results)
+    let mut results = Vec::with_capacity(ids.len());
+    for ids in ids.chunks(MAX_RESULTS) {
+        let body = json!({ "ids": ids });
+        let job: RemoteJob = server
+            .send(Method::POST, &[PATH, "test"], Some(&body))
+            .await?;
+        results.extend(jobs::ended(server, job).await?.results);
+    }
+    Ok(results)
 }

@@ -139,7 +139,7 @@ async fn add_to(
             return remote::upstream_keys::add(server, keys, mode.update, report).await;
         }
         PoolAccess::Server(server) => {
-            return remote::upstream_keys::count(server, keys, report).await;
+            return remote::upstream_keys::count(server, keys, mode.update, report).await;
         }
     };
     if !mode.keep && !database::path(args)?.exists() {

@@ -31,6 +31,9 @@ pub struct ChangeCounts {
     pub changed: usize,
     /// For restores: keys whose secrets are wiped.
     pub wiped: usize,
+    /// For clearing: the states and the cooldowns that there were.
+    pub cleared_states: usize,
+    pub cleared_cooldowns: usize,
 }
 
 /// Changes those of the keys that are in use; a restore, those that were removed.
@@ -47,19 +50,19 @@ pub async fn apply(
     };
     let mut counts = ChangeCounts {
         changed: existing.len(),
-        wiped: 0,
+        ..ChangeCounts::default()
     };
+    let count = |count| usize::try_from(count).unwrap_or(usize::MAX);
     match change {
         KeyChange::Enable => states::update_enabled(tx, &existing, true, act).await?,
         KeyChange::Disable => states::update_enabled(tx, &existing, false, act).await?,
         KeyChange::Clear => {
-            states::clear_states(tx, &existing, act).await?;
-            projects::clear_cooldowns(tx, &existing, act).await?;
+            counts.cleared_states = count(states::clear_states(tx, &existing, act).await?);
+            counts.cleared_cooldowns = count(projects::clear_cooldowns(tx, &existing, act).await?);
         }
         KeyChange::Delete => removal::delete(tx, &existing, act).await?,
         KeyChange::Restore => {
             let restored = removal::restore(tx, &existing, act).await?;
-            let count = |count| usize::try_from(count).unwrap_or(usize::MAX);
             counts.changed = count(restored.restored);
             counts.wiped = count(restored.wiped);
         }

@@ -16,7 +16,10 @@ use crate::storage::error::{Error, Result};
 use crate::storage::installation::InstallationKeys;
 use crate::storage::json_columns::json_array;
 use crate::storage::projects;
-use crate::storage::upstream_keys::{InsertedKey, place, reset_states, states, update};
+use crate::storage::upstream_keys::{InsertedKey, differs, place, reset_states, states, update};
+
+/// Keys that are looked up together.
+const KEYS_PER_STATEMENT: usize = 1_000;
 
 /// A key of the database with the fingerprint of an added one.
 struct KnownKey {
@@ -139,6 +142,27 @@ async fn find_known(
         (row.fingerprint, known)
     });
     Ok(known.collect())
+}
+
+/// How many of these keys are in use with attributes that adding them with an update would change.
+pub async fn count_differing(
+    tx: &mut Transaction<'_, Sqlite>,
+    hash_key: &HashKey,
+    keys: &[ImportedKey],
+) -> Result<usize> {
+    let mut count = 0;
+    for keys in keys.chunks(KEYS_PER_STATEMENT) {
+        let fingerprints = keys.iter().map(|key| fingerprint(hash_key, &key.secret));
+        let fingerprints: Vec<String> = fingerprints.collect();
+        let known = find_known(tx, &fingerprints).await?;
+        for (key, fingerprint) in keys.iter().zip(&fingerprints) {
+            let in_use = known.get(fingerprint).filter(|known| !known.removed);
+            if let Some(known) = in_use.filter(|_| !key.attributes.is_empty()) {
+                count += usize::from(differs(tx, known.id, &key.attributes).await?);
+            }
+        }
+    }
+    Ok(count)
 }
 
 /// Inserts keys that the database does not have, and returns their ids by fingerprint.

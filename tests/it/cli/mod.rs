@@ -13,6 +13,7 @@ mod open_files;
 mod other_pools;
 mod prune_logs;
 mod remote;
+mod remote_keys;
 mod settings;
 mod start;
 mod test_keys;

@@ -210,13 +210,9 @@ async fn upstream_keys_are_managed_by_a_server() {
     let file = file.to_str().unwrap();
 
     let dry = run(&["keys", "import", "--dry-run", file]);
-    assert_eq!(
-        dry,
-        locally(&pool, &["keys", "import", "--dry-run", file]).replace(
-            "known keys with other attributes, not changed: 1; --update changes them\n",
-            "",
-        )
-    );
+    assert_eq!(dry, locally(&pool, &["keys", "import", "--dry-run", file]));
+    let differing = "known keys with other attributes, not changed: 1; --update changes them\n";
+    assert!(dry.contains(differing), "{dry}");
     let imported = run(&["keys", "import", file]);
     assert!(
         imported.starts_with(
@@ -244,7 +240,9 @@ async fn upstream_keys_are_managed_by_a_server() {
     assert!(run(&["keys", "list"]).contains("x-2"));
     assert!(run(&["keys", "enable", "--all"]).starts_with("enabled 1 upstream key; "));
     assert!(run(&["keys", "disable", "2", "3"]).starts_with("disabled 2 upstream keys; "));
-    assert!(run(&["keys", "clear", "--all"]).starts_with("cleared the states of 3 upstream keys"));
+    assert!(
+        run(&["keys", "clear", "--all"]).starts_with("cleared 0 states of 3 upstream keys and ")
+    );
     let tested = run(&["keys", "test", "--all"]);
     assert!(
         tested.contains("1 upstream key tested: 1 alive"),
