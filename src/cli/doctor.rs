@@ -61,8 +61,8 @@ pub async fn run(args: &DatabaseArgs, arguments: DoctorArgs) -> Result<()> {
     let progress = spinner("checking the database and the way to Google");
     // Before the database is opened, which makes files beside it.
     system_checks::run(&mut report, &path);
-    let settings = database_checks::run(&mut report, args, &path).await;
-    google_checks::run(&mut report, &upstream, &settings, arguments.offline).await;
+    let config = database_checks::run(&mut report, args, &path).await;
+    google_checks::run(&mut report, &upstream, &config, arguments.offline).await;
 
     report.finish();
     progress.finish_and_clear();

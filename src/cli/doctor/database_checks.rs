@@ -8,32 +8,40 @@ use crate::cli::doctor::report::{Check, Report};
 use crate::cli::output;
 use crate::clock::{self, Timestamp};
 use crate::config::DatabaseArgs;
+use crate::pool::egress::proxy::EgressProxy;
+use crate::pool::health::clock_watch::CLOCK_TOLERANCE;
 use crate::pool::quota::google_clock::begin_of_google_day;
 use crate::pool::settings::{InvalidSetting, Settings};
 use crate::storage::consistency::find_inconsistencies;
 use crate::storage::db::Db;
 use crate::storage::error::{self, Error, Result};
-use crate::storage::{integrity, quotas, request_logs, settings};
+use crate::storage::{egress_proxies, integrity, quotas, request_logs, settings};
 
 /// How many damages or counters a message names.
 const EXAMPLES: usize = 5;
 /// A running server deletes what has expired every hour.
 const DELETION_DELAY: Duration = Duration::from_hours(24);
-/// Clocks of two machines are never equal.
-pub const CLOCK_TOLERANCE: Duration = Duration::from_mins(1);
 
-/// Checks the database. Returns its settings; those of a database that cannot be read are the defaults.
-pub async fn run(report: &mut Report, args: &DatabaseArgs, path: &Path) -> Settings {
+/// What other checks need of the database; of one that cannot be read, the defaults.
+#[derive(Debug, Default)]
+pub struct StoredConfig {
+    pub settings: Settings,
+    /// The enabled egress proxies.
+    pub egress: Vec<EgressProxy>,
+}
+
+/// Checks the database.
+pub async fn run(report: &mut Report, args: &DatabaseArgs, path: &Path) -> StoredConfig {
     match open(args).await {
         Ok(db) => {
             report.done(Check::Database);
-            let settings = check(report, &db).await;
+            let config = check(report, &db).await;
             db.close().await;
-            settings
+            config
         }
         Err(error) => {
             add_unreadable(report, Check::Database, path, &error);
-            Settings::default()
+            StoredConfig::default()
         }
     }
 }
@@ -46,11 +54,11 @@ async fn open(args: &DatabaseArgs) -> Result<Db> {
     Ok(db)
 }
 
-async fn check(report: &mut Report, db: &Db) -> Settings {
+async fn check(report: &mut Report, db: &Db) -> StoredConfig {
     check_file(report, db).await;
     if let Err(error) = db.check_not_newer().await {
         report.error(Check::Database, error, "run the program of that version");
-        return Settings::default();
+        return StoredConfig::default();
     }
     match db.pending().await {
         Ok(pending) if pending.is_empty() => {}
@@ -61,11 +69,11 @@ async fn check(report: &mut Report, db: &Db) -> Settings {
                 format!("the database is of an older version: {count} to apply"),
                 "run `gemini-pool migrate` or start the server of this version, then check again",
             );
-            return Settings::default();
+            return StoredConfig::default();
         }
         Err(error) => {
             add_unreadable(report, Check::Database, db.path(), &error);
-            return Settings::default();
+            return StoredConfig::default();
         }
     }
     if let Err(error) = encryption_check::run(report, db).await {
@@ -87,10 +95,14 @@ async fn check(report: &mut Report, db: &Db) -> Settings {
             Err(error) => add_unreadable(report, check, db.path(), &error),
         }
     }
-    check_settings(report, db).await.unwrap_or_else(|error| {
+    let settings = check_settings(report, db).await.unwrap_or_else(|error| {
         add_unreadable(report, Check::Settings, db.path(), &error);
         Settings::default()
-    })
+    });
+    // Without the master key, the check of the encryption has reported that.
+    let mut egress = egress_proxies::list(db).await.unwrap_or_default();
+    egress.retain(|proxy| proxy.enabled);
+    StoredConfig { settings, egress }
 }
 
 fn add_unreadable(report: &mut Report, check: Check, path: &Path, error: &Error) {

@@ -4,19 +4,20 @@ use std::time::Duration;
 
 use url::Url;
 
-use crate::cli::doctor::database_checks::CLOCK_TOLERANCE;
+use crate::cli::doctor::database_checks::StoredConfig;
 use crate::cli::doctor::report::{Check, Report};
 use crate::clock::{self, Timestamp};
 use crate::gemini::reachability::{self, Reachability};
-use crate::gemini::transport::{ConnectionError, GeminiClient};
-use crate::pool::settings::Settings;
+use crate::gemini::transport::{ConnectionError, GeminiClient, SendError};
+use crate::pool::health::clock_watch::CLOCK_TOLERANCE;
 
 /// With such a difference certificates may seem invalid, and limits by the day begin at the wrong time.
 const WRONG_CLOCK: Duration = Duration::from_mins(5);
 
-/// Checks the configuration of the egress, and unless `offline` whether Google answers.
-pub async fn run(report: &mut Report, upstream: &Url, settings: &Settings, offline: bool) {
-    let gemini = match GeminiClient::new(upstream, settings) {
+/// Checks the configuration of the egress, and unless `offline` whether Google answers: through each enabled egress proxy, and
+/// directly, which is the way of keys that no proxy applies to.
+pub async fn run(report: &mut Report, upstream: &Url, config: &StoredConfig, offline: bool) {
+    let gemini = match GeminiClient::new(upstream, &config.settings) {
         Ok(gemini) => gemini,
         Err(error) => return add_invalid(report, &error),
     };
@@ -25,20 +26,29 @@ pub async fn run(report: &mut Report, upstream: &Url, settings: &Settings, offli
     if offline {
         return;
     }
+    report.begin(Check::Google);
     let host = upstream.host_str().unwrap_or_default();
-    let egress = match gemini.proxy_host() {
+    let way = match gemini.proxy_host() {
         Some(proxy) => format!("through the proxy {proxy}"),
         None => "without a proxy".to_owned(),
     };
-    report.begin(Check::Google);
-    match reachability::check(&gemini, None).await {
-        Err(error) => report.error(
-            Check::Google,
-            format!("{host} cannot be reached {egress}: {error}"),
-            "check the network, the name servers and the firewall of this machine, UPSTREAM_URL, and HTTPS_PROXY, ALL_PROXY \
-             and NO_PROXY, which the server must have too",
-        ),
-        Ok(found) => check_answer(report, host, &egress, &found),
+    let remedy = "check the network, the name servers and the firewall of this machine, UPSTREAM_URL, and HTTPS_PROXY, ALL_PROXY \
+                  and NO_PROXY, which the server must have too";
+    let found = reachability::check(&gemini, None).await;
+    check_answer(report, host, &way, &found, remedy);
+    let mut server_time = found.ok().and_then(|found| found.server_time);
+    for proxy in &config.egress {
+        let way = format!(
+            "through the egress proxy {} ({})",
+            proxy.label, proxy.address
+        );
+        let remedy = "check the proxy and its password; `gemini-pool egress-proxies test` tests it, `disable` takes it out of use";
+        let found = reachability::check_through(&gemini, &config.settings, &proxy.address).await;
+        check_answer(report, host, &way, &found, remedy);
+        server_time = server_time.or(found.ok().and_then(|found| found.server_time));
+    }
+    if let Some(server_time) = server_time {
+        check_clock(report, host, clock::now(), server_time);
     }
 }
 
@@ -58,20 +68,30 @@ fn add_invalid(report: &mut Report, error: &ConnectionError) {
     }
 }
 
-fn check_answer(report: &mut Report, host: &str, egress: &str, found: &Reachability) {
+fn check_answer(
+    report: &mut Report,
+    host: &str,
+    way: &str,
+    found: &Result<Reachability, SendError>,
+    remedy: &str,
+) {
     report.done(Check::Google);
-    if !found.is_json {
-        let status = found.status;
-        report.warning(
+    match found {
+        Err(error) => report.error(
             Check::Google,
-            format!(
-                "{host} answered {status} {egress}, but not like Gemini: the answer is no JSON"
-            ),
+            format!("{host} cannot be reached {way}: {error}"),
+            remedy,
+        ),
+        Ok(Reachability {
+            is_json: false,
+            status,
+            ..
+        }) => report.warning(
+            Check::Google,
+            format!("{host} answered {status} {way}, but not like Gemini: the answer is no JSON"),
             "check UPSTREAM_URL, and what stands between this machine and Google",
-        );
-    }
-    if let Some(server_time) = found.server_time {
-        check_clock(report, host, clock::now(), server_time);
+        ),
+        Ok(_) => {}
     }
 }
 
