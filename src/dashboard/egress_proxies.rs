@@ -98,10 +98,11 @@ fn state(context: &PageContext, proxy: &ListedEgressProxy) -> Markup {
         "throttled" => (Tone::Wait, language.egress_throttled()),
         "location_refused" => (Tone::Wait, language.egress_location_refused()),
         "disabled" => (Tone::Quiet, language.egress_off()),
-        _ => (Tone::Good, language.egress_working()),
+        "working" => (Tone::Good, language.egress_working()),
+        _ => (Tone::Quiet, language.egress_untested()),
     };
     let rule = proxy.state_reason.as_deref().and_then(Rule::named);
-    let has_reason = proxy.enabled && proxy.state != "working";
+    let has_reason = is_impaired(proxy);
     html! {
         span.lines {
             span { (badge(tone, word)) " " span.muted { (language.egress_since()) " " (ago(context, proxy.state_since, context.now)) } }
@@ -117,6 +118,11 @@ fn state(context: &PageContext, proxy: &ListedEgressProxy) -> Markup {
             }
         }
     }
+}
+
+/// Whether something keeps requests away from an enabled proxy, or did.
+fn is_impaired(proxy: &ListedEgressProxy) -> bool {
+    proxy.enabled && !["working", "untested"].contains(&proxy.state.as_str())
 }
 
 fn actions(context: &PageContext, proxy: &ListedEgressProxy, page: &str) -> Markup {
@@ -144,7 +150,7 @@ fn actions(context: &PageContext, proxy: &ListedEgressProxy, page: &str) -> Mark
     };
     html! {
         (button("test", language.egress_test(), &language.egress_test_of(label)))
-        @if proxy.enabled && proxy.state != "working" {
+        @if is_impaired(proxy) {
             (button("clear", language.egress_clear(), &language.egress_clear_of(label)))
         }
         a.button.small href={ (page) "/edit" } aria-label=(language.egress_edit_of(label)) { (language.edit()) }

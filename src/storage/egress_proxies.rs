@@ -216,7 +216,7 @@ pub async fn find_in(
     found.next().ok_or_else(|| missing(id))
 }
 
-/// Creates a proxy, which works until an attempt shows otherwise. `None`, without a change, if another one has this label.
+/// Creates a proxy, which is used until an attempt shows that it is broken. `None`, without a change, if another one has this label.
 pub async fn insert(
     tx: &mut Transaction<'_, Sqlite>,
     data_keys: &DataKeys,
@@ -233,7 +233,7 @@ pub async fn insert(
             label, url, credential, enabled, project_ids, tags, state, state_since_ms, failed_probes,
             state_reset_revision, created_at_ms
         )
-        VALUES (?1, ?2, '', 1, ?3, ?4, 'working', ?5, 0, ?6, ?5)
+        VALUES (?1, ?2, '', 1, ?3, ?4, 'untested', ?5, 0, ?6, ?5)
         ON CONFLICT (label) WHERE removed_at_ms IS NULL DO NOTHING
         RETURNING id AS "id!: EgressProxyId"
         "#,
@@ -358,7 +358,7 @@ pub async fn update_enabled(
     record_change(tx, act, action, id, &label, values).await
 }
 
-/// Has a proxy count as working, whatever attempts have shown.
+/// Has a proxy used again, whatever attempts have shown.
 pub async fn clear_state(
     tx: &mut Transaction<'_, Sqlite>,
     proxy: &EgressProxy,
@@ -367,7 +367,7 @@ pub async fn clear_state(
     reset_state(tx, proxy.id, act).await?;
     let values = (
         Some(json!({ "state": proxy.condition.state })),
-        Some(json!({ "state": EgressState::Working })),
+        Some(json!({ "state": EgressState::Untested })),
     );
     record_change(tx, act, Action::Clear, proxy.id, &proxy.label, values).await
 }
@@ -377,7 +377,7 @@ async fn reset_state(tx: &mut Transaction<'_, Sqlite>, id: EgressProxyId, act: &
         "
         UPDATE egress_proxies
         SET
-            state = 'working', state_rule = NULL, state_message = NULL, state_since_ms = ?2, state_until_ms = NULL,
+            state = 'untested', state_rule = NULL, state_message = NULL, state_since_ms = ?2, state_until_ms = NULL,
             failed_probes = 0, state_reset_revision = ?3
         WHERE id = ?1
         ",
@@ -602,7 +602,7 @@ mod tests {
             .await
             .unwrap();
         let found = find_in(&mut tx, &data_keys, id).await.unwrap();
-        assert_eq!(found.proxy.condition.state, EgressState::Working);
+        assert_eq!(found.proxy.condition.state, EgressState::Untested);
         update_condition(&mut *tx, id, &broken_at(NOW), &evidence)
             .await
             .unwrap();
@@ -611,6 +611,6 @@ mod tests {
         assert_eq!(found.state_message.as_deref(), Some("refused"));
         clear_state(&mut tx, &found.proxy, &act).await.unwrap();
         let found = find_in(&mut tx, &data_keys, id).await.unwrap();
-        assert_eq!(found.proxy.condition, EgressCondition::working(NOW));
+        assert_eq!(found.proxy.condition, EgressCondition::untested(NOW));
     }
 }

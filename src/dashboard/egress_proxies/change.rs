@@ -63,7 +63,10 @@ pub async fn create(
     app.reload(context.now).await?;
     let label = &terms.label;
     let notice = match &tested.error {
-        None => Notice::done(language.egress_added(label, &time(&context, &tested))),
+        None => {
+            app.end_egress_probe(id);
+            Notice::done(language.egress_added(label, &time(&context, &tested)))
+        }
         Some(error) => Notice::failed(language.egress_added_disabled(label, error)),
     };
     Ok(context.redirect_with(notice, PATH).await.into_response())
@@ -177,7 +180,7 @@ async fn set_enabled(
     Ok(context.redirect_with(notice, PATH).await)
 }
 
-/// Has a proxy count as working.
+/// Has a proxy used again.
 pub async fn clear(
     State(app): State<Arc<App>>,
     context: PageContext,

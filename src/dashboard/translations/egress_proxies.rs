@@ -25,6 +25,7 @@ translations! {
     egress_tags_hint = "Instead of projects. Both blank: for all requests. The most specific scope decides: project, then tag, then all.", "可代替專案使用。兩者皆留空表示適用所有請求。以最明確的範圍為準：專案優先於標籤，標籤優先於全部。";
     egress_state = "State", "狀態";
     egress_working = "working", "正常";
+    egress_untested = "no answer seen yet", "尚無回應";
     egress_broken = "broken", "故障";
     egress_throttled = "throttled", "受限";
     egress_location_refused = "location not served", "地區不支援";

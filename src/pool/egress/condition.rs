@@ -36,6 +36,9 @@ const LOCATION_PAUSE: Duration = Duration::from_mins(30);
 #[serde(rename_all = "snake_case")]
 #[strum(serialize_all = "snake_case")]
 pub enum EgressState {
+    /// Nothing was seen yet of it, or since an admin reset it. It is used.
+    Untested,
+    /// An answer has come through it.
     Working,
     /// No connection could be opened through it, until a probe succeeds.
     Broken,
@@ -74,8 +77,16 @@ impl EgressState {
 
 impl EgressCondition {
     pub fn working(since: Timestamp) -> Self {
+        Self::without_reason(EgressState::Working, since)
+    }
+
+    pub fn untested(since: Timestamp) -> Self {
+        Self::without_reason(EgressState::Untested, since)
+    }
+
+    fn without_reason(state: EgressState, since: Timestamp) -> Self {
         Self {
-            state: EgressState::Working,
+            state,
             rule: None,
             since,
             until: None,
@@ -101,7 +112,9 @@ impl EgressCondition {
                 Fitness::Blocked(probed.max(now + Duration::from_millis(1)))
             }
             (EgressState::LocationRefused, Some(until)) if until > now => Fitness::LastResort,
-            (EgressState::Working | EgressState::LocationRefused, _) => Fitness::Usable,
+            (EgressState::Untested | EgressState::Working | EgressState::LocationRefused, _) => {
+                Fitness::Usable
+            }
         }
     }
 
@@ -129,11 +142,14 @@ impl EgressCondition {
                 until: Some(now + LOCATION_PAUSE),
                 failed_probes: 0,
             }),
-            EgressState::Broken if is_newer => Some(Self::working(now)),
+            EgressState::Untested | EgressState::Broken if is_newer => Some(Self::working(now)),
             EgressState::LocationRefused if is_newer && rule == Rule::Success => {
                 Some(Self::working(now))
             }
-            EgressState::Working | EgressState::Broken | EgressState::LocationRefused => None,
+            EgressState::Untested
+            | EgressState::Working
+            | EgressState::Broken
+            | EgressState::LocationRefused => None,
         }
     }
 
@@ -187,6 +203,20 @@ mod tests {
         assert_eq!(older, None, "it was sent before");
         let mended = broken.after_answer(Rule::QuotaPerMinute, at(12), at(13));
         assert_eq!(mended, Some(EgressCondition::working(at(13))));
+    }
+
+    #[test]
+    fn an_untested_proxy_is_used_and_any_answer_shows_that_it_works() {
+        let untested = EgressCondition::untested(START);
+
+        assert_eq!(untested.fitness(at(10)), Fitness::Usable);
+        assert!(!untested.is_probe_due(at(10)));
+        let older = EgressCondition::untested(at(10)).after_answer(Rule::Success, START, at(11));
+        assert_eq!(older, None, "it was sent before");
+        let answered = untested.after_answer(Rule::ApiKeyInvalid, at(1), at(2));
+        assert_eq!(answered, Some(EgressCondition::working(at(2))));
+        let failed = untested.after_failures(2, Rule::ConnectFailed, at(2));
+        assert_eq!(failed.unwrap().state, EgressState::Broken);
     }
 
     #[test]

@@ -193,7 +193,8 @@ impl EgressProxies {
         begun.collect()
     }
 
-    /// Ends the probe of a proxy. Returns its condition to be stored, unless the proxy is no longer broken.
+    /// Ends the probe of a proxy, or a test of one that was untested. Returns its condition to be stored; `None`: it proves
+    /// nothing new.
     pub fn end_probe(
         &mut self,
         id: EgressProxyId,
@@ -201,8 +202,12 @@ impl EgressProxies {
         now: Timestamp,
     ) -> Option<StateChange> {
         let row = self.rows.iter_mut().find(|row| row.id == id)?;
-        if row.condition.state != EgressState::Broken {
-            return None;
+        match row.condition.state {
+            EgressState::Broken => {}
+            EgressState::Untested if succeeded => {}
+            EgressState::Untested | EgressState::Working | EgressState::LocationRefused => {
+                return None;
+            }
         }
         let health = self.health.entry(id).or_default();
         let condition = if succeeded {

@@ -29,7 +29,7 @@ pub struct ListedEgressProxy {
     pub projects: Vec<String>,
     /// Of upstream keys.
     pub tags: Vec<String>,
-    /// `working`, `broken`, `location_refused`, `throttled` or `disabled`.
+    /// `untested` (no answer has come through it yet), `working`, `broken`, `location_refused`, `throttled` or `disabled`.
     pub state: String,
     /// The rule that caused it.
     pub state_reason: Option<String>,
