@@ -42,7 +42,7 @@ pub async fn list(
     }
     let mut projects = HashMap::<EgressProxyId, HashSet<ProjectId>>::new();
     keys.for_each_key(|keys, id| {
-        if let (Some(egress), Some(row)) = (keys.egress_of(id), keys.get(id)) {
+        if let (Ok(Some(egress)), Some(row)) = (keys.egress_of(id), keys.get(id)) {
             projects.entry(egress).or_default().insert(row.project_id);
         }
     });

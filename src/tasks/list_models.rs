@@ -53,7 +53,9 @@ pub async fn pass(app: &App, now: Timestamp) -> Result<usize> {
         };
         let Some(key) = key else { continue };
         if app.model_lists.lock().take(key.project_id, now) {
-            let listed = checker.list_models(&key).await;
+            let Some(listed) = checker.list_models(&key).await else {
+                continue;
+            };
             count += 1;
             if listed.verdict().rule == Rule::QuotaWithoutDetail {
                 // The address may be throttled: the rest waits for the next pass.

@@ -93,7 +93,7 @@ pub async fn pass(app: &App, now: Timestamp) -> CheckPass {
         // Earlier checks may have taken minutes.
         let row = app.keys.lock().get(due.id).map(|row| row.enabled);
         if row == Some(true) {
-            Some(checker.check(due).await)
+            checker.check(due).await
         } else {
             None
         }
@@ -168,8 +168,8 @@ impl<'a> KeyChecker<'a> {
     }
 
     /// Checks one key, and records its row and the state changes. If it passes and its project's list of models is due,
-    /// that is stored.
-    pub async fn check(&self, due: &DueCheck) -> KeyCheck {
+    /// that is stored. `None`: the key was removed, and nothing is sent.
+    pub async fn check(&self, due: &DueCheck) -> Option<KeyCheck> {
         let now = clock::now();
         let lists = self.model_lists;
         let reads_list = lists.is_some_and(|lists| lists.pace.lock().take(due.project_id, now));
@@ -183,14 +183,14 @@ impl<'a> KeyChecker<'a> {
 
     /// Reads the models of a working key's project. A refusal of the key has the effects that it has in a check; that
     /// Google lists models proves nothing about the key.
-    pub async fn list_models(&self, due: &DueCheck) -> KeyCheck {
+    pub async fn list_models(&self, due: &DueCheck) -> Option<KeyCheck> {
         self.check_within(due, CheckScope::Models).await
     }
 
-    async fn check_within(&self, due: &DueCheck, scope: CheckScope) -> KeyCheck {
+    async fn check_within(&self, due: &DueCheck, scope: CheckScope) -> Option<KeyCheck> {
+        let egress = self.keys.lock().egress_of(due.id).ok()?;
         let began = clock::now();
         let id = self.ids.next(began);
-        let egress = self.keys.lock().egress_of(due.id);
         let checked = check_key(self.gemini, &self.settings, &due.secret, scope, egress).await;
         let verdict = checked.verdict();
         let finding = CheckFinding::of(verdict);
@@ -216,7 +216,7 @@ impl<'a> KeyChecker<'a> {
             .has_generated
             .then_some((self.settings.check_model.as_str(), amount));
         if scope == CheckScope::Models && !matches!(finding, CheckFinding::Refused(_)) {
-            return checked;
+            return Some(checked);
         }
         let (key, rule) = (due.id, verdict.rule.name());
         let mut keys = self.keys.lock();
@@ -232,7 +232,7 @@ impl<'a> KeyChecker<'a> {
         for change in changes.iter().filter(|change| change.is_news()) {
             tracing::info!(request.id = %id, upstream_key.id = key.0, rule, "{change}");
         }
-        checked
+        Some(checked)
     }
 
     /// The row of a check: its last request, and an attempt for each request.

@@ -54,7 +54,7 @@ pub async fn test_all(
 
 async fn test(checker: &KeyChecker<'_>, id: UpstreamKeyId) -> Option<TestedKey> {
     let due = checker.keys.lock().get(id).map(DueCheck::of)?;
-    let check = checker.check(&due).await;
+    let check = checker.check(&due).await?;
     let row = checker.keys.lock().get(id).cloned()?;
     let verdict = check.verdict();
     let fails = verdict.rule != Rule::Success;

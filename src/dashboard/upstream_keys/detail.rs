@@ -90,7 +90,7 @@ pub async fn show(
     };
     let (key_status, egress, has_egress) = {
         let keys = app.keys.lock();
-        let egress = keys.egress_of(key.id);
+        let egress = keys.egress_of(key.id).ok().flatten();
         let row = egress.and_then(|id| keys.egress().get(id));
         let label = row.map(|row| row.label.clone());
         let has_egress = !keys.egress().rows().is_empty();

@@ -9,6 +9,10 @@ use crate::pool::keys::registry::{KeyEntry, KeyRegistry};
 use crate::pool::keys::selection::TriedKeys;
 use crate::pool::keys::upstream_key::UpstreamKeyId;
 
+/// The key is no longer in the registry: which proxies apply to it is not known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KeyRemoved;
+
 impl KeyRegistry {
     /// Takes over the egress proxies of an admin.
     pub fn set_egress(&mut self, rows: Vec<EgressProxy>, now: Timestamp) {
@@ -43,15 +47,15 @@ impl KeyRegistry {
     }
 
     /// The proxy for a check of a key, which goes the way of its project's requests even while that is blocked.
-    pub fn egress_of(&self, id: UpstreamKeyId) -> Option<EgressProxyId> {
-        let row = &self.by_id.get(&id)?.row;
+    pub fn egress_of(&self, id: UpstreamKeyId) -> Result<Option<EgressProxyId>, KeyRemoved> {
+        let row = &self.by_id.get(&id).ok_or(KeyRemoved)?.row;
         let route = self
             .egress
             .route(row.project_id, &row.tags, &[], self.latest_time);
-        route.unwrap_or_else(|_| {
+        Ok(route.unwrap_or_else(|_| {
             self.egress
                 .route_regardless_of_health(row.project_id, &row.tags)
-        })
+        }))
     }
 
     /// The proxy for an attempt with a key, preferably one that has not failed in this request.

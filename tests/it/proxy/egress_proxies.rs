@@ -340,6 +340,12 @@ async fn live_sessions_uploads_and_checks_go_the_same_way() {
     proxy.set_broken(true);
     KeyChecker::of(&pool.app).check(&due).await;
     assert_no_key_is_blamed(&pool).await;
+    // Nothing is sent for a key that was removed since, not even directly.
+    proxy.set_broken(false);
+    pool.app.keys.lock().remove(UpstreamKeyId(1));
+    let requests = pool.google.requests();
+    assert!(KeyChecker::of(&pool.app).check(&due).await.is_none());
+    assert_eq!(pool.google.requests(), requests);
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::pool::egress::proxy::{EgressProxy, EgressScope};
+use crate::pool::keys::key_egress::KeyRemoved;
 
 const ONE: EgressProxyId = EgressProxyId(1);
 const OTHER: EgressProxyId = EgressProxyId(2);
@@ -78,6 +79,16 @@ fn keys_behind_a_broken_proxy_wait_for_its_probe_and_are_not_blamed() {
     assert_eq!(leased_at(&mut keys, later), others);
     assert!(keys.end_egress_probe(ONE, true, later).is_some());
     assert_eq!(leased_at(&mut keys, later).len(), 7);
+}
+
+#[test]
+fn a_removed_key_has_no_way_to_google_rather_than_the_direct_one() {
+    let mut keys = pool();
+    assert_eq!(keys.egress_of(UpstreamKeyId(7)), Ok(None));
+
+    keys.remove(UpstreamKeyId(7));
+
+    assert_eq!(keys.egress_of(UpstreamKeyId(7)), Err(KeyRemoved));
 }
 
 #[test]
