@@ -262,6 +262,7 @@ mod tests {
             scopes: None,
             tags: vec![],
             direct_access: false,
+            model_fallback: None,
         })
     }
 

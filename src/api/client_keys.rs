@@ -1,6 +1,7 @@
 //! `/client-keys`: the keys that clients send to this server.
 
 pub mod bulk;
+pub mod fallback;
 pub mod limits;
 
 use std::sync::Arc;
@@ -20,6 +21,7 @@ use utoipa_axum::routes;
 
 use crate::api::authorize::ApiCaller;
 use crate::api::client_keys::bulk::ClientKeyListParams;
+use crate::api::client_keys::fallback::fallback;
 use crate::api::client_keys::limits::LimitsBody;
 use crate::api::etag::{check_match, etag_of, tagged};
 use crate::api::idempotency::HasSecret;
@@ -72,6 +74,11 @@ struct ClientKeyBody {
     tags: Option<Vec<String>>,
     /// Whether it may receive access to Google that bypasses this server.
     direct_access: Option<bool>,
+    /// Chains of models that answer in place of others, as the setting `model_fallback` has them; an empty text: none; `null`:
+    /// those of the setting.
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    model_fallback: Patch<String>,
 }
 
 /// The only answer that contains the secret.
@@ -142,6 +149,9 @@ impl ClientKeyBody {
         if let Some(direct_access) = self.direct_access {
             terms.direct_access = direct_access;
         }
+        if let Some(fallback) = fallback(self.model_fallback)? {
+            terms.model_fallback = fallback;
+        }
         Ok(())
     }
 }
@@ -161,6 +171,7 @@ fn etag(key: &ListedClientKey) -> String {
         key.addresses,
         key.tags,
         key.direct_access,
+        key.model_fallback,
     ]))
 }
 

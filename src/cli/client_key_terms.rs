@@ -9,12 +9,15 @@ use crate::clock::Timestamp;
 use crate::config::InvalidConfig;
 use crate::pool::clients::client_key::{ClientLimit, ClientLimits};
 use crate::pool::clients::scopes::{self, InvalidScope};
+use crate::pool::model_fallback::ModelFallback;
 use crate::pool::money::{nano_usd, usd};
 use crate::storage::client_keys::change::{ListChange, TermChange};
 use crate::storage::client_keys::{ClientKeyTerms, ListedClientKey};
 
 /// The value that clears a limit or a list.
 const NONE: &str = "none";
+/// The value that stands for what the settings say.
+const DEFAULT: &str = "default";
 
 /// Limits and scopes. A missing flag changes nothing; `none` removes a limit or empties a list.
 #[derive(Debug, Clone, Default, PartialEq, Args)]
@@ -53,6 +56,10 @@ pub struct ClientKeyTermsArgs {
     /// permissions, webhooks, credentials; on or off
     #[arg(long, value_name = "SWITCH", value_parser = switch)]
     direct_access: Option<bool>,
+    /// Models that answer in place of one that no key can serve now, as in 'gemini-2.5-pro > gemini-2.5-flash', chains separated
+    /// by commas; `none` for no other model, `default` for those of the setting `model_fallback`
+    #[arg(long, value_name = "CHAINS", value_parser = fallback)]
+    model_fallback: Option<OwnFallback>,
     /// When the key expires: 2027-01-31T08:00:00Z, or 30d from now; or `none`
     #[arg(long, value_name = "TIME")]
     expires: Option<ValueOrNone<TimeArgument>>,
@@ -122,6 +129,8 @@ impl ClientKeyTermsArgs {
             changes.push(TermChange::Expiry(expires));
         }
         changes.extend(self.direct_access.map(TermChange::DirectAccess));
+        let fallback = self.model_fallback.map(|OwnFallback(chains)| chains);
+        changes.extend(fallback.map(TermChange::Fallback));
         changes.extend(self.note.map(TermChange::Note));
         Ok(changes)
     }
@@ -231,6 +240,19 @@ fn tag(text: &str) -> Result<String, InvalidScope> {
     Ok(text.to_owned())
 }
 
+/// `None`: the chains of the setting.
+#[derive(Debug, Clone, PartialEq)]
+struct OwnFallback(Option<ModelFallback>);
+
+fn fallback(text: &str) -> Result<OwnFallback, &'static str> {
+    let text = text.trim();
+    let own = if text == DEFAULT { "" } else { text };
+    let chains = ModelFallback::parse_own(own).filter(|_| !text.is_empty());
+    chains.map(OwnFallback).ok_or(
+        "must be chains of models such as 'gemini-2.5-pro > gemini-2.5-flash', separated by commas, or `none`, or `default`",
+    )
+}
+
 fn switch(text: &str) -> Result<bool, &'static str> {
     match text.trim() {
         "on" => Ok(true),
@@ -267,7 +289,11 @@ pub fn describe_scopes(key: &ListedClientKey) -> String {
     let parts = parts.into_iter().filter(|(_, items)| !items.is_empty());
     let parts = parts.map(|(what, items)| format!("{what} {}", items.join(", ")));
     let direct = key.direct_access.then(|| "direct access".to_owned());
-    let parts = parts.chain(direct);
+    let fallback = key
+        .model_fallback
+        .as_ref()
+        .map(|chains| format!("fallback {}", ModelFallback::own_text(Some(chains))));
+    let parts = parts.chain(direct).chain(fallback);
     parts.collect::<Vec<_>>().join("; ")
 }
 
@@ -311,6 +337,7 @@ mod tests {
             "--addresses=192.0.2.7,2001:db8::/32",
             "--tags=free, team-a",
             "--direct-access=on",
+            "--model-fallback=a>b, c > d",
             "--expires=1d",
         ];
         applied(&flags, &mut terms).unwrap();
@@ -333,6 +360,7 @@ mod tests {
             addresses: ["192.0.2.7", "2001:db8::/32"].map(str::to_owned).to_vec(),
             tags: ["free", "team-a"].map(str::to_owned).to_vec(),
             direct_access: true,
+            model_fallback: ModelFallback::parse("a > b, c > d"),
         };
         assert_eq!(terms, expected);
         assert_eq!(
@@ -355,6 +383,7 @@ mod tests {
             "--addresses=none",
             "--tags=none",
             "--direct-access=off",
+            "--model-fallback=default",
             "--expires=none",
             "--note=",
         ];

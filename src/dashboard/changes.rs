@@ -210,6 +210,7 @@ fn field_label(language: Language, field: &str) -> &str {
         "paths" => language.paths_field(),
         "addresses" => language.addresses_field(),
         "direct_access" => language.direct_access(),
+        "model_fallback" => language.own_fallback(),
         "label" => language.label(),
         "project" => language.project(),
         "billing" => language.billing(),

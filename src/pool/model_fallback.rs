@@ -1,6 +1,10 @@
 //! `ModelFallback`: which models may answer in place of another that no key can serve now, as in a setting:
 //! `gemini-2.5-pro > gemini-2.5-flash > gemini-2.5-flash-lite, gemini-3-pro > gemini-2.5-pro`.
 
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+/// Stands for no chain at all where an empty text stands for the chains of the setting.
+pub const NONE: &str = "none";
 const MAX_CHAINS: usize = 200;
 const MAX_MODELS: usize = 8;
 const MAX_NAME_BYTES: usize = 200;
@@ -20,6 +24,24 @@ impl ModelFallback {
         (!is_twice && chains.len() <= MAX_CHAINS).then_some(Self(chains))
     }
 
+    /// What is written for one client key: nothing for the chains of the setting, [`NONE`], or chains. The outer `None`: invalid.
+    pub fn parse_own(text: &str) -> Option<Option<Self>> {
+        match text.trim() {
+            "" => Some(None),
+            NONE => Some(Some(Self::default())),
+            chains => Self::parse(chains).map(Some),
+        }
+    }
+
+    /// The text that [`Self::parse_own`] reads.
+    pub fn own_text(own: Option<&Self>) -> String {
+        match own {
+            None => String::new(),
+            Some(chains) if chains.0.is_empty() => NONE.to_owned(),
+            Some(chains) => chains.to_text(),
+        }
+    }
+
     /// The canonical text.
     pub fn to_text(&self) -> String {
         let chains: Vec<String> = self.0.iter().map(|chain| chain.join(" > ")).collect();
@@ -30,6 +52,20 @@ impl ModelFallback {
     pub fn of(&self, model: &str) -> &[String] {
         let chain = self.0.iter().find(|chain| chain[0] == model);
         chain.map_or(&[], |chain| &chain[1..])
+    }
+}
+
+impl Serialize for ModelFallback {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.to_text())
+    }
+}
+
+impl<'de> Deserialize<'de> for ModelFallback {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let chains = Self::parse(&text);
+        chains.ok_or_else(|| de::Error::custom("no chains of models"))
     }
 }
 
@@ -67,6 +103,32 @@ mod tests {
             ["gemini-2.5-flash", "gemini-2.5-flash-lite"]
         );
         assert!(fallback.of("gemini-2.5-flash").is_empty());
+    }
+
+    #[test]
+    fn a_client_key_has_the_chains_of_the_setting_others_or_none() {
+        for (text, expected) in [
+            ("", Some(None)),
+            (" none ", Some(Some(""))),
+            ("a>b", Some(Some("a > b"))),
+            ("a", None),
+        ] {
+            let own = ModelFallback::parse_own(text);
+            let texts = own
+                .as_ref()
+                .map(|own| own.as_ref().map(ModelFallback::to_text));
+            let expected = expected.map(|own| own.map(str::to_owned));
+            assert_eq!(texts, expected, "{text}");
+            if let Some(own) = own {
+                let written = ModelFallback::own_text(own.as_ref());
+                assert_eq!(ModelFallback::parse_own(&written), Some(own.clone()));
+                let json = serde_json::to_string(&own).unwrap();
+                assert_eq!(
+                    serde_json::from_str::<Option<ModelFallback>>(&json).ok(),
+                    Some(own)
+                );
+            }
+        }
     }
 
     #[test]

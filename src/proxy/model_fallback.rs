@@ -17,15 +17,18 @@ use crate::proxy::incoming::Incoming;
 use crate::proxy::refusal::Refusal;
 use crate::proxy::route_constraint::RouteConstraint;
 
-/// The models that may answer in place of the one asked for, in their order: those of the setting that the client key may
-/// use. None where a resource is named or created, or the request cannot be sent again or be changed.
+/// The models that may answer in place of the one asked for, in their order: those of the client key, or else of the setting,
+/// that the client key may use. None where a resource is named or created, or the request cannot be sent again or be changed.
 pub fn fallback_models(
     settings: &Settings,
     client: &ClientKey,
     incoming: &Incoming,
     route: &RouteConstraint,
 ) -> Vec<String> {
-    let chain = settings.model_fallback.of(incoming.quota_model());
+    let chains = client.model_fallback.as_ref();
+    let chain = chains
+        .unwrap_or(&settings.model_fallback)
+        .of(incoming.quota_model());
     let is_free = !incoming.is_bound() && !route.is_bound() && incoming.unread.is_none();
     let Some(scopes) = client.scopes.as_ref().filter(|_| is_free) else {
         return Vec::new();

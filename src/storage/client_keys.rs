@@ -15,6 +15,7 @@ use crate::pool::clients::client_key::{
     ClientKey, ClientKeyId, ClientKeyState, ClientLimits, HashKey,
 };
 use crate::pool::clients::scopes::Scopes;
+use crate::pool::model_fallback::ModelFallback;
 use crate::pool::secret::Secret;
 use crate::storage::audit::{self, Act, Action, Subject};
 use crate::storage::error::{Error, Result, Thing};
@@ -36,6 +37,10 @@ pub struct ListedClientKey {
     pub tags: Vec<String>,
     /// Whether it may receive access to Google that bypasses this server.
     pub direct_access: bool,
+    /// Chains of models that answer in place of others, as the setting `model_fallback` has them; empty: none; `null`: those of
+    /// the setting.
+    #[schema(value_type = Option<String>)]
+    pub model_fallback: Option<ModelFallback>,
     pub requests: i64,
     pub successes: i64,
     pub failures: i64,
@@ -60,6 +65,8 @@ pub struct ClientKeyTerms {
     pub tags: Vec<String>,
     /// Whether it may receive access to Google that bypasses this server.
     pub direct_access: bool,
+    /// `None`: the chains of the setting.
+    pub model_fallback: Option<ModelFallback>,
 }
 
 impl ListedClientKey {
@@ -179,12 +186,13 @@ async fn write_terms(
     ] = limits.map(|limit| limit.map(|limit| i64::try_from(limit).unwrap_or(i64::MAX)));
     let lists = [&terms.models, &terms.paths, &terms.addresses, &terms.tags];
     let [models, paths, addresses, tags] = lists.map(|texts| json_array(texts));
+    let fallback = terms.model_fallback.as_ref().map(ModelFallback::to_text);
     let updated = sqlx::query!(
         r#"
         UPDATE client_keys
         SET name = ?2, note = ?3, expires_at_ms = ?4, requests_per_minute = ?5, requests_per_day = ?6,
             tokens_per_minute = ?7, tokens_per_day = ?8, concurrency = ?9, cost_per_month_nano_usd = ?10, models = ?11,
-            paths = ?12, addresses = ?13, tags = ?14, direct_access = ?15, revision = ?16
+            paths = ?12, addresses = ?13, tags = ?14, direct_access = ?15, revision = ?16, model_fallback = ?17
         WHERE id = ?1 AND removed_at_ms IS NULL
         "#,
         id,
@@ -203,6 +211,7 @@ async fn write_terms(
         tags,
         terms.direct_access,
         act.revision,
+        fallback,
     );
     updated.execute(&mut **tx).await?;
     Ok(())
@@ -242,6 +251,7 @@ pub async fn list_for_proxy(db: impl SqliteExecutor<'_>) -> Result<Vec<([u8; 32]
             scopes,
             tags: terms.tags,
             direct_access: terms.direct_access,
+            model_fallback: terms.model_fallback,
         };
         Some((row.hash.try_into().ok()?, key))
     });
@@ -282,6 +292,7 @@ struct ClientKeyRow {
     addresses: String,
     tags: String,
     direct_access: bool,
+    model_fallback: Option<String>,
     last4: String,
     requests: i64,
     successes: i64,
@@ -294,7 +305,7 @@ struct ClientKeyRow {
 }
 
 impl ClientKeyRow {
-    /// `None` if a limit is not positive or a list is not valid JSON.
+    /// `None` if a limit is not positive, a list is not valid JSON or a chain of models is none.
     fn terms(&self) -> Option<ClientKeyTerms> {
         let limits = self.limits(|stored| match stored {
             None => Some(None),
@@ -311,6 +322,10 @@ impl ClientKeyRow {
             addresses: texts(&self.addresses)?,
             tags: texts(&self.tags)?,
             direct_access: self.direct_access,
+            model_fallback: match &self.model_fallback {
+                None => None,
+                Some(text) => Some(ModelFallback::parse(text)?),
+            },
         })
     }
 
@@ -340,7 +355,7 @@ async fn list_rows(
             id AS "id: ClientKeyId", name, note, hash, enabled AS "enabled: bool",
             expires_at_ms AS "expires_at: Timestamp", requests_per_minute, requests_per_day, tokens_per_minute,
             tokens_per_day, concurrency, cost_per_month_nano_usd, models, paths, addresses, tags,
-            direct_access AS "direct_access: bool", last4, requests, successes, failures, prompt_tokens, output_tokens,
+            direct_access AS "direct_access: bool", model_fallback, last4, requests, successes, failures, prompt_tokens, output_tokens,
             total_tokens, last_used_at_ms AS "last_used_at: Timestamp", created_at_ms AS "created_at: Timestamp"
         FROM client_keys
         WHERE removed_at_ms IS NULL AND id BETWEEN ?1 AND ?2
@@ -386,6 +401,7 @@ impl From<ClientKeyRow> for ListedClientKey {
             addresses: texts(&row.addresses),
             tags: texts(&row.tags),
             direct_access: row.direct_access,
+            model_fallback: row.model_fallback.as_deref().and_then(ModelFallback::parse),
             requests: row.requests,
             successes: row.successes,
             failures: row.failures,

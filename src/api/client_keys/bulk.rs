@@ -11,6 +11,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::api::authorize::ApiCaller;
+use crate::api::client_keys::fallback::fallback;
 use crate::api::client_keys::limits::LimitsBody;
 use crate::api::input::{JsonBody, Patch};
 use crate::api::pages::PageQuery;
@@ -109,6 +110,10 @@ struct ClientKeyBulkBody {
     /// Replaces the tags of the upstream keys that they may use.
     tags: Option<Vec<String>>,
     direct_access: Option<bool>,
+    /// Chains of models that answer in place of others; an empty text: none; `null`: those of the setting.
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    model_fallback: Patch<String>,
     /// For `update`: tags of the upstream keys that they may use.
     #[serde(default)]
     add_tags: Vec<String>,
@@ -199,6 +204,8 @@ impl ClientKeyBulkBody {
             changes.push(to_change(items));
         }
         changes.extend(self.direct_access.map(TermChange::DirectAccess));
+        let fallback = fallback(take(&mut self.model_fallback))?;
+        changes.extend(fallback.map(TermChange::Fallback));
         if (self.action == ClientKeyAction::Update) == changes.is_empty() {
             let detail = "`update` needs a member to change; other actions have none";
             return Err(Problem::invalid(detail));

@@ -112,6 +112,7 @@ pub async fn change(
                     TermChange::Addresses(addresses) => body["addresses"] = json!(addresses),
                     TermChange::Tags(tags) => body["tags"] = json!(tags),
                     TermChange::DirectAccess(direct) => body["direct_access"] = json!(direct),
+                    TermChange::Fallback(chains) => body["model_fallback"] = json!(chains),
                     TermChange::AddTags(tags) => body["add_tags"] = json!(tags),
                     TermChange::RemoveTags(tags) => body["remove_tags"] = json!(tags),
                 }
@@ -138,9 +139,11 @@ fn body_of(terms: &ClientKeyTerms) -> Value {
         addresses,
         tags,
         direct_access,
+        model_fallback,
     } = terms;
     json!({
         "name": name, "note": note, "expires_at": expires_at, "limits": limits, "models": models, "paths": paths,
         "addresses": addresses, "tags": tags, "direct_access": direct_access,
+        "model_fallback": model_fallback,
     })
 }

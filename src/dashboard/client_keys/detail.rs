@@ -26,6 +26,7 @@ use crate::dashboard::layout::{self, Section, heading};
 use crate::dashboard::page_context::PageContext;
 use crate::dashboard::snippets::PLACEHOLDER;
 use crate::pool::calendar::{day_of, month_of};
+use crate::pool::model_fallback::ModelFallback;
 use crate::storage::audit::{self, ListedChange, Subject};
 use crate::storage::client_keys::rotation::OldSecret;
 use crate::storage::client_keys::{self, ListedClientKey};
@@ -289,6 +290,9 @@ fn facts(context: &PageContext, key: &ListedClientKey) -> Markup {
                 }
             }
             @if key.direct_access { dt { (language.direct_access()) } dd { (language.allowed()) } }
+            @if let Some(chains) = &key.model_fallback {
+                dt { (language.own_fallback()) } dd { code { (ModelFallback::own_text(Some(chains))) } }
+            }
             dt { (language.client_key_expires()) }
             dd { @match key.expires_at {
                 Some(at) if at <= context.now => (ago(context, at, context.now)),

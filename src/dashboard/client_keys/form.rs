@@ -13,6 +13,7 @@ use crate::dashboard::page_context::PageContext;
 use crate::dashboard::translations::Language;
 use crate::pool::clients::client_key::{ClientLimit, ClientLimits};
 use crate::pool::clients::scopes::{self, InvalidScope};
+use crate::pool::model_fallback::ModelFallback;
 use crate::pool::money::{nano_usd, usd};
 use crate::storage::client_keys::ClientKeyTerms;
 
@@ -37,6 +38,7 @@ pub struct ClientKeyForm {
     addresses: String,
     tags: String,
     direct_access: String,
+    model_fallback: String,
 }
 
 impl ClientKeyForm {
@@ -63,6 +65,7 @@ impl ClientKeyForm {
             addresses: terms.addresses.join("\n"),
             tags: terms.tags.join("\n"),
             direct_access: if terms.direct_access { "on" } else { "" }.to_owned(),
+            model_fallback: ModelFallback::own_text(terms.model_fallback.as_ref()),
         }
     }
 
@@ -88,6 +91,10 @@ impl ClientKeyForm {
             None
         });
         let limits = self.limits(language, &mut errors);
+        let model_fallback = ModelFallback::parse_own(&self.model_fallback).unwrap_or_else(|| {
+            errors.insert("model_fallback", language.bad_fallback().to_owned());
+            None
+        });
         let mut list = |field, text: &str, check: fn(&str) -> Result<(), InvalidScope>| {
             let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
             let lines: Vec<_> = lines.map(str::to_owned).collect();
@@ -106,6 +113,7 @@ impl ClientKeyForm {
             addresses: list("addresses", &self.addresses, scopes::check_address),
             tags: list("tags", &self.tags.replace(',', "\n"), scopes::check_tag),
             direct_access: !self.direct_access.is_empty(),
+            model_fallback,
         };
         if errors.is_empty() {
             Ok(terms)
@@ -180,8 +188,19 @@ impl ClientKeyForm {
                     (language.direct_access())
                 }
                 p.hint.small { (language.direct_access_hint()) }
+                (self.fallback_field(language, errors))
             }))
         }
+    }
+
+    fn fallback_field(&self, language: Language, errors: &FieldErrors) -> Markup {
+        let (name, hint) = ("model_fallback", language.own_fallback_hint());
+        let input = html! {
+            input #(name) name=(name) value=(self.model_fallback) autocomplete="off" spellcheck="false" autocapitalize="none"
+                placeholder=(language.own_fallback_blank());
+        };
+        let label = language.own_fallback();
+        field(name, label, Some(hint), error_of(errors, name), input)
     }
 
     fn name_fields(&self, context: &PageContext, errors: &FieldErrors) -> Markup {
@@ -275,6 +294,7 @@ fn labelled(language: Language, errors: &FieldErrors) -> Vec<(&'static str, &'st
         ("models", language.models_field()),
         ("paths", language.paths_field()),
         ("addresses", language.addresses_field()),
+        ("model_fallback", language.own_fallback()),
         ("tags", language.key_tags_field()),
     ];
     let fields = before.into_iter().chain(limits).chain(after);

@@ -55,6 +55,10 @@ translations! {
     addresses_hint = "Addresses that requests may come from, for example 192.0.2.7 or 192.0.2.0/24", "允許的來源位址，例如 192.0.2.7 或 192.0.2.0/24";
     key_tags_field = "Upstream keys with one of these tags", "僅使用具有下列任一標籤的上游金鑰";
     key_tags_hint = "Leave blank for any upstream key", "留空表示可使用任何上游金鑰";
+    own_fallback = "Models that may answer instead", "可代為回應的模型";
+    own_fallback_hint = "Where no key can serve the model that was asked for, as in gemini-2.5-pro > gemini-2.5-flash; chains are separated by commas. Blank: those of the setting. none: no other model answers.", "當沒有金鑰可提供所請求的模型時使用，例如 gemini-2.5-pro > gemini-2.5-flash；多條以逗號分隔。留空：使用設定中的清單。none：不改用其他模型。";
+    own_fallback_blank = "as in the settings", "依設定";
+    bad_fallback = "Enter chains of models such as gemini-2.5-pro > gemini-2.5-flash, separated by commas, or none", "請輸入模型清單，例如 gemini-2.5-pro > gemini-2.5-flash，多條以逗號分隔，或輸入 none";
     direct_access = "May obtain credentials for direct access to Google", "允許取得可直連 Google 的憑證";
     direct_access_hint = "Ephemeral tokens, permissions, webhooks and credentials. Requests made with them bypass this server, which neither limits nor logs them.", "包括臨時權杖、權限分享、webhook 與憑證。以這些憑證送出的請求不經過本伺服器，既不受限制，也不會留下記錄。";
     allowed = "Allowed", "允許";

@@ -10,6 +10,7 @@ use strum::{EnumString, IntoStaticStr, VariantArray};
 
 use crate::clock::Timestamp;
 use crate::pool::clients::scopes::Scopes;
+use crate::pool::model_fallback::ModelFallback;
 use crate::pool::money::nano_usd;
 
 /// The id of a client key.
@@ -83,6 +84,8 @@ pub struct ClientKey {
     /// Whether it may create access to Google that bypasses this server: ephemeral tokens, permissions, webhooks,
     /// credentials.
     pub direct_access: bool,
+    /// `None`: the chains of the setting.
+    pub model_fallback: Option<ModelFallback>,
 }
 
 /// The limits of a client key; `None`: no limit. Serialized with the names of the JSON API, the cost in dollars.
@@ -301,6 +304,7 @@ mod tests {
             scopes: None,
             tags: Vec::new(),
             direct_access: false,
+            model_fallback: None,
         };
         let end = Timestamp::from_millis(1_000);
         let old = [

@@ -10,8 +10,9 @@ use utoipa::ToSchema;
 use crate::clock::Timestamp;
 use crate::pool::clients::client_key::{ClientKeyId, ClientLimit};
 use crate::pool::keys::upstream_key::updated_tags;
+use crate::pool::model_fallback::ModelFallback;
 use crate::storage::audit::{self, Act, Action, Actor, Subject};
-use crate::storage::client_keys::{self, ClientKeyTerms};
+use crate::storage::client_keys::{self, ClientKeyTerms, creation};
 use crate::storage::db::Db;
 use crate::storage::error::{Error, Result};
 use crate::storage::undo;
@@ -41,6 +42,8 @@ pub enum TermChange {
     Addresses(Vec<String>),
     Tags(Vec<String>),
     DirectAccess(bool),
+    /// `None`: the chains of the setting.
+    Fallback(Option<ModelFallback>),
     AddTags(Vec<String>),
     RemoveTags(Vec<String>),
 }
@@ -57,6 +60,7 @@ impl TermChange {
             Self::Addresses(addresses) => terms.addresses.clone_from(addresses),
             Self::Tags(tags) => terms.tags.clone_from(tags),
             Self::DirectAccess(direct_access) => terms.direct_access = *direct_access,
+            Self::Fallback(fallback) => terms.model_fallback.clone_from(fallback),
             Self::Expiry(at) => terms.expires_at = *at,
             Self::Limit(limit, most) => terms.limits.set(*limit, *most),
             Self::AddTags(tags) => terms.tags = updated_tags(&terms.tags, tags, &[]),

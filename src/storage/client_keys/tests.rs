@@ -108,6 +108,7 @@ async fn updated_attributes_are_read_back_as_they_were_written(pool: SqlitePool)
         addresses: vec!["192.0.2.0/24".to_owned()],
         tags: vec!["team \"a\"".to_owned()],
         direct_access: true,
+        model_fallback: ModelFallback::parse("gemini-2.5-pro > gemini-2.5-flash"),
     };
 
     let mut tx = db.begin().await.unwrap();
@@ -134,6 +135,7 @@ async fn updated_attributes_are_read_back_as_they_were_written(pool: SqlitePool)
     let (_, key) = list_for_proxy(&pool).await.unwrap().remove(0);
     assert_eq!((key.limits, key.tags), (terms.limits, terms.tags));
     assert!(key.direct_access);
+    assert_eq!(key.model_fallback, terms.model_fallback);
     assert!(!key.scopes.unwrap().models.matches("other"));
     let listed = list(&pool).await.unwrap().remove(0);
     let json = serde_json::to_value(&listed).unwrap();

@@ -3,10 +3,15 @@
 use gemini_pool::demo::fake_gemini::FakeConfig;
 use gemini_pool::demo::fake_gemini::behaviour::FakeKey;
 use gemini_pool::demo::fake_gemini::quota::{ModelLimit, ProjectQuota, Tier};
+use gemini_pool::pool::model_fallback::ModelFallback;
 use gemini_pool::pool::outcome::Outcome;
+use reqwest::Method;
+use serde_json::{Value, json};
 
-use crate::support::TestPool;
+use crate::support::admin::AdminClient;
+use crate::support::process::{run_command, run_remotely};
 use crate::support::requests::{ClientResponse, TestRequest};
+use crate::support::{CLIENT_ID, TestPool};
 
 const KEY: &str = "AIzaSyTheSecretOfTheFirstKeyOfThePool01";
 const PROJECT: &str = "700000000001";
@@ -83,6 +88,79 @@ async fn without_the_setting_nothing_changes() {
     assert_eq!(response.status, 429);
     assert_eq!(response.header("x-pool-model"), None);
     assert_eq!(pool.row().await.fallback_model, None);
+}
+
+#[tokio::test]
+async fn the_chains_of_a_client_key_replace_those_of_the_setting() {
+    let chains = |text: &str| ModelFallback::parse_own(text).unwrap();
+    for (setting, own, expected) in [
+        ("", "gemini-2.5-flash > gemini-2.5-flash-lite", Some(OTHER)),
+        (CHAIN.1, "", Some(OTHER)),
+        (CHAIN.1, "none", None),
+        (CHAIN.1, "gemini-2.5-pro > gemini-2.5-flash-lite", None),
+        (
+            "gemini-2.5-flash > gemini-2.5-pro",
+            "gemini-2.5-flash > gemini-2.5-flash-lite",
+            Some(OTHER),
+        ),
+    ] {
+        let pool = pool(&[("model_fallback", setting)]).await;
+        pool.allow(|terms| terms.model_fallback = chains(own)).await;
+
+        let response = pool.fetch(TestRequest::Generate).await;
+
+        let status = if expected.is_some() { 200 } else { 429 };
+        assert_eq!(response.status, status, "{setting:?} {own:?}");
+        assert_eq!(response.header("x-pool-model"), expected, "{own:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_chains_of_a_client_key_are_set_by_page_api_and_command_and_undone() {
+    let pool = pool(&[]).await;
+    let api = pool.admin_api().await;
+    let path = format!("/client-keys/{}", CLIENT_ID.0);
+    let now = async || api.get(&path).await["model_fallback"].clone();
+    assert_eq!(now().await, Value::Null);
+
+    let body = json!({ "model_fallback": "a>b" });
+    let changed = api.submit(Method::PATCH, &path, &body).await;
+    assert_eq!(changed.json["model_fallback"], "a > b", "{changed:?}");
+    let wrong = json!({ "model_fallback": "a" });
+    let refused = api.submit(Method::PATCH, &path, &wrong).await;
+    assert_eq!(refused.status, 422, "{refused:?}");
+    let id = CLIENT_ID.0.to_string();
+    for (run, flag, expected) in [
+        (false, "none", json!("")),
+        (true, "c > d, e > f", json!("c > d, e > f")),
+        (true, "default", Value::Null),
+        (false, "g > h", json!("g > h")),
+    ] {
+        let arguments = ["clients", "update", &id, "--model-fallback", flag];
+        let folder = pool.folder.path();
+        let output = if run {
+            run_remotely(&api, folder, &arguments)
+        } else {
+            run_command(folder, &arguments)
+        };
+        assert!(output.status.success(), "{output:?}");
+        assert_eq!(now().await, expected, "{flag}");
+    }
+    let listed = run_command(pool.folder.path(), &["clients", "list"]);
+    let listed = String::from_utf8(listed.stdout).unwrap();
+    assert!(listed.contains("fallback g > h"), "{listed}");
+
+    let acts = run_command(pool.folder.path(), &["undo", "--json", "--limit", "1"]);
+    let acts: Value = serde_json::from_slice(&acts.stdout).unwrap();
+    let act = acts["items"][0]["id"].to_string();
+    let undone = run_command(pool.folder.path(), &["undo", &act, "--yes"]);
+    assert!(undone.status.success(), "{undone:?}");
+    assert_eq!(now().await, Value::Null);
+    let mut admin = AdminClient::sign_in(&pool).await;
+    let page = admin.get_page(&format!("{path}/edit")).await;
+    assert!(page.contains("name=\"model_fallback\""), "{page}");
+    let audit = admin.get_page("/audit").await;
+    assert!(audit.contains("Models that may answer instead"), "{audit}");
 }
 
 #[tokio::test]
