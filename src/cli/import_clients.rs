@@ -85,7 +85,7 @@ async fn add(args: &DatabaseArgs, clients: &[ImportedClient]) -> Result<Vec<bool
     let mut added = Vec::with_capacity(clients.len());
     for client in clients {
         let terms = ClientKeyTerms {
-            name: client.name.clone(),
+            name: creation::free_name(&mut tx, &client.name).await?,
             expires_at: client.expires_at,
             models: client.models.clone(),
             addresses: client.addresses.clone(),

@@ -198,14 +198,15 @@ pub async fn assign(
     Ok(new)
 }
 
-/// Moves a key to a new project of its own.
+/// Moves a key to a new project of its own, and returns that.
 pub async fn separate(
     tx: &mut Transaction<'_, Sqlite>,
     key_id: UpstreamKeyId,
     act: &Act,
-) -> Result<()> {
+) -> Result<ProjectId> {
     let new = insert_named(tx, None, None, act.now, act.revision).await?;
-    move_key(tx, key_id, new, act.revision).await
+    move_key(tx, key_id, new, act.revision).await?;
+    Ok(new)
 }
 
 /// Stores that Google reports the key's project as `number` (`projects/123`). Returns whether that changed anything; if so

@@ -171,13 +171,18 @@ pub async fn update(
     let is_moved = project_id != known.project_id;
     let project = attributes.project.as_ref().filter(|_| is_moved);
     let project = project.or(known.project.as_ref());
-    let before = json!({
+    let mut before = json!({
         "label": known.label, "project": known.project, "priority": known.priority, "weight": known.weight,
         "tags": known.tags,
     });
-    let after = json!({
+    let mut after = json!({
         "label": label, "project": project, "priority": priority, "weight": weight, "tags": tags,
     });
+    if is_moved {
+        // So that undoing it gives a project of its own the billing that the former one had.
+        before["billing"] = json!(known.billing);
+        after["billing"] = json!(find_attributes(tx, id).await?.billing);
+    }
     if let Some((before, after)) = audit::difference(before, after) {
         let values = (Some(before), Some(after));
         let subject = (Subject::UpstreamKey, Some(id.0));

@@ -2,6 +2,7 @@
 
 use gemini_pool::demo::fake_gemini::behaviour::FakeKey;
 use gemini_pool::pool::api_token::{ApiScope, TokenAccess};
+use gemini_pool::pool::keys::upstream_key::Billing;
 use gemini_pool::storage::alert_targets;
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -170,4 +171,90 @@ async fn a_change_of_an_alert_target_is_undone_with_the_scope_of_alerts() {
         assert_eq!(undone.status, status, "{name}: {undone:?}");
         assert_eq!(is_enabled().await, status == 200, "{name}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_leaves_a_project_again_has_the_billing_of_its_former_one() {
+    let keys = (1..=3).map(|number| {
+        let secret = format!("AIza-key-with-a-project-{number}");
+        FakeKey::healthy(&secret, number.to_string())
+    });
+    let pool = TestPool::with_keys(keys).await;
+    let run = |arguments: &[&str]| {
+        let output = run_command(pool.folder.path(), arguments);
+        assert!(output.status.success(), "{arguments:?}: {output:?}");
+    };
+    run(&["keys", "update", "1", "--billing", "paid"]);
+    run(&[
+        "keys",
+        "update",
+        "3",
+        "--project",
+        "team",
+        "--billing",
+        "free",
+    ]);
+    run(&["keys", "update", "1", "2", "--project", "team"]);
+    let billing = async || {
+        let keys = pool.keys().await.into_iter();
+        keys.map(|key| (key.project, key.billing))
+            .collect::<Vec<_>>()
+    };
+    let team = Some("team".to_owned());
+    assert_eq!(billing().await, vec![(team.clone(), Billing::Free); 3]);
+
+    let (_, ids) = listed(&pool);
+    run(&["undo", &ids[0], "--yes"]);
+
+    assert_eq!(
+        billing().await,
+        [
+            (None, Billing::Paid),
+            (None, Billing::Unknown),
+            (team, Billing::Free)
+        ]
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_two_client_keys_get_one_name_by_undoing_or_importing() {
+    let pool = pool().await;
+    let run = |arguments: &[&str]| run_command(pool.folder.path(), arguments);
+    let done = |arguments: &[&str]| {
+        let output = run(arguments);
+        assert!(output.status.success(), "{arguments:?}: {output:?}");
+    };
+    let undo_is_refused = |action: &str| {
+        let (acts, ids) = listed(&pool);
+        let index = acts.iter().position(|act| act["action"] == action);
+        let refused = run(&["undo", &ids[index.unwrap()], "--yes"]);
+        let error = String::from_utf8_lossy(&refused.stderr);
+        assert_eq!(refused.status.code(), Some(1), "{error}");
+        assert!(error.contains("another client key is called"), "{error}");
+    };
+    done(&["clients", "update", "1", "--name", "other"]);
+    done(&["clients", "create", "env-1"]);
+    undo_is_refused("update");
+
+    done(&["clients", "remove", "1", "--yes"]);
+    done(&["clients", "create", "other"]);
+    undo_is_refused("delete");
+
+    let file = pool.folder.path().join("clients.env");
+    std::fs::write(
+        &file,
+        "ALLOWED_TOKENS=[\"sk-first-token-of-a-client\", \"sk-other-token-of-a-client\"]\n",
+    )
+    .unwrap();
+    let file = file.to_str().unwrap();
+    done(&["clients", "import", file]);
+    let third = "ALLOWED_TOKENS=[\"sk-third-token-of-a-client\"]\n";
+    std::fs::write(file, third).unwrap();
+    done(&["clients", "import", file]);
+    let listed = run(&["clients", "list", "--json"]);
+    let listed: Value = serde_json::from_slice(&listed.stdout).unwrap();
+    let names = listed["items"].as_array().unwrap().iter();
+    let names: Vec<_> = names.map(|key| key["name"].to_string()).collect();
+    let distinct: std::collections::BTreeSet<_> = names.iter().collect();
+    assert_eq!((names.len(), distinct.len()), (5, 5), "{names:?}");
 }

@@ -147,9 +147,10 @@ pub async fn undo_update(
     if let (Some(json), Some(before)) = (json.as_object_mut(), before.as_object()) {
         json.extend(before.clone());
     }
-    let Ok(terms) = serde_json::from_value(json) else {
+    let Ok(terms) = serde_json::from_value::<ClientKeyTerms>(json) else {
         return Ok(false);
     };
+    creation::refuse_taken_name(tx, &terms.name, id).await?;
     client_keys::update(tx, id, &terms, act).await
 }
 
@@ -168,6 +169,7 @@ pub async fn restore(tx: &mut Transaction<'_, Sqlite>, id: ClientKeyId, act: &Ac
     let Some(restored) = restored.fetch_optional(&mut **tx).await? else {
         return Ok(false);
     };
+    creation::refuse_taken_name(tx, &restored.name, id).await?;
     let after = json!({ "name": restored.name, "last4": restored.last4 });
     let (subject, values) = ((Subject::ClientKey, Some(id.0)), (None, Some(after)));
     audit::insert(tx, act, Action::Restore, subject, &restored.name, values).await?;
@@ -182,7 +184,6 @@ mod tests {
     use crate::pool::clients::client_key::HashKey;
     use crate::pool::secret::Secret;
     use crate::storage::audit::tests::{act, describe_changes};
-    use crate::storage::client_keys::creation;
 
     const NOW: Timestamp = Timestamp::from_millis(1_000);
 

@@ -7,7 +7,7 @@ use crate::pool::clients::client_key::{ClientKeyId, HashKey};
 use crate::pool::secret::Secret;
 use crate::storage::audit::{self, Act, Action, Subject};
 use crate::storage::client_keys::{self, ClientKeyTerms, NewClientKey};
-use crate::storage::error::Result;
+use crate::storage::error::{Error, Result};
 
 /// Creates a client key with limits and scopes. `None`, without a change, if a key has or had this secret.
 pub async fn create(
@@ -44,6 +44,30 @@ pub async fn create(
     let (subject, values) = ((Subject::ClientKey, Some(id.0)), (None, Some(after)));
     audit::insert(tx, act, Action::Create, subject, &terms.name, values).await?;
     Ok(Some(id))
+}
+
+/// The name, or the first of `name 2`, `name 3`, … that no key in use has.
+pub async fn free_name(tx: &mut Transaction<'_, Sqlite>, name: &str) -> Result<String> {
+    let mut free = name.to_owned();
+    let mut number = 1;
+    while is_name_taken(&mut **tx, &free, None).await? {
+        number += 1;
+        free = format!("{name} {number}");
+    }
+    Ok(free)
+}
+
+/// Refuses a name that a key in use, other than `except`, has.
+pub async fn refuse_taken_name(
+    tx: &mut Transaction<'_, Sqlite>,
+    name: &str,
+    except: ClientKeyId,
+) -> Result<()> {
+    if is_name_taken(&mut **tx, name, Some(except)).await? {
+        let wrong = format!("another client key is called {name:?} now: rename that one first");
+        return Err(Error::Refused(wrong));
+    }
+    Ok(())
 }
 
 /// Whether a key in use, other than `except`, has this name: filters by name would mean both.

@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use sqlx::{Sqlite, Transaction};
 
-use crate::pool::keys::upstream_key::{KeyAttributes, UpstreamKeyId};
+use crate::pool::keys::upstream_key::{Billing, KeyAttributes, UpstreamKeyId};
 use crate::storage::audit::{self, Act, Action, Subject};
 use crate::storage::error::Result;
 use crate::storage::{projects, upstream_keys};
@@ -15,13 +15,14 @@ use crate::storage::{projects, upstream_keys};
 struct ReplacedAttributes {
     label: Option<String>,
     project: Option<String>,
+    billing: Option<Billing>,
     priority: Option<i64>,
     weight: Option<u32>,
     tags: Option<Vec<String>>,
 }
 
-/// Applies the replaced values. A key that was in a project without a name gets a project of its own. Returns whether
-/// that changed anything.
+/// Applies the replaced values. A key that was in a project without a name gets a project of its own, with the billing of the
+/// former one. Returns whether that changed anything.
 pub async fn undo(
     tx: &mut Transaction<'_, Sqlite>,
     id: UpstreamKeyId,
@@ -34,6 +35,7 @@ pub async fn undo(
     let attributes = KeyAttributes {
         label: replaced.label,
         project: replaced.project,
+        // A project with a name has kept its own.
         billing: None,
         priority: replaced.priority,
         weight: replaced.weight,
@@ -42,7 +44,10 @@ pub async fn undo(
     let has_changed = upstream_keys::update(tx, id, &attributes, act).await?;
     if was_unnamed {
         let known = upstream_keys::find_attributes(tx, id).await?;
-        projects::separate(tx, id, act).await?;
+        let own = projects::separate(tx, id, act).await?;
+        // Where the audit has none, that of both projects was the same. The limits follow from it until Google names others.
+        let billing = replaced.billing.unwrap_or(known.billing);
+        projects::update_billing(tx, own, billing, act).await?;
         let (before, after) = (
             json!({ "project": known.project }),
             json!({ "project": null }),
