@@ -143,8 +143,7 @@ pub async fn confirm_delete(
         language.delete_backup(),
         "/backups",
     );
-    let body = html! { (heading(&title, html! {})) (form) };
-    Ok(layout::page(&context, Section::Backups, &title, body))
+    Ok(layout::question(&context, Section::Backups, &title, form))
 }
 
 pub async fn delete(

@@ -304,6 +304,16 @@ fn logo() -> Markup {
     }
 }
 
+/// A page that asks before something is done, by the form that does it.
+pub fn question(context: &PageContext, section: Section, title: &str, form: Markup) -> Markup {
+    page(
+        context,
+        section,
+        title,
+        html! { (heading(title, html! {})) (form) },
+    )
+}
+
 /// The heading of a page with its actions at the right.
 pub fn heading(title: &str, actions: Markup) -> Markup {
     html! { div.heading { h1 { (title) } div.actions { (actions) } } }

@@ -4,10 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::State;
-use axum::response::{AppendHeaders, IntoResponse, Response};
+use axum::response::{IntoResponse, Response};
 use axum_extra::extract::Form;
 use http::StatusCode;
-use http::header::RETRY_AFTER;
 use jiff::tz::TimeZone;
 use maud::{Markup, html};
 use serde::Deserialize;
@@ -22,6 +21,7 @@ use crate::dashboard::components::{
 use crate::dashboard::error_page::ErrorPage;
 use crate::dashboard::layout;
 use crate::dashboard::page_context::BrowserContext;
+use crate::dashboard::sign_in::throttled;
 use crate::error::Error;
 use crate::pool::calendar::{day_of, month_of};
 use crate::pool::clients::client_key::{ClientKeyId, FoundClientKey};
@@ -75,10 +75,7 @@ pub async fn create(
         .lock()
         .begin(&source, "", clock::now());
     if let Err(wait) = admitted {
-        let seconds = wait.as_secs() + 1;
-        let page = form(&browser, Some(&language.sign_in_throttled(seconds)));
-        let header = AppendHeaders([(RETRY_AFTER, seconds.to_string())]);
-        return Ok((StatusCode::TOO_MANY_REQUESTS, header, page).into_response());
+        return Ok(throttled(language, wait, |text| form(&browser, Some(text))));
     }
     let found = app
         .client_keys()

@@ -113,6 +113,12 @@ impl Notice {
         Self::new(NoticeKind::Done, text.into())
     }
 
+    /// After something at this path was enabled or disabled, with an undo button.
+    pub fn switched(text: String, path: &str, is_enabled: bool) -> Self {
+        let back = if is_enabled { "disable" } else { "enable" };
+        Self::done(text).with_undo(format!("{path}/{back}"))
+    }
+
     pub fn failed(text: impl Into<String>) -> Self {
         Self::new(NoticeKind::Failed, text.into())
     }

@@ -1,6 +1,7 @@
 //! `/login`: signs an admin in and out, and delays guessed passwords.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::State;
 use axum::response::{AppendHeaders, IntoResponse, Redirect, Response};
@@ -20,6 +21,7 @@ use crate::clock;
 use crate::dashboard::error_page::ErrorPage;
 use crate::dashboard::layout;
 use crate::dashboard::page_context::{BrowserContext, PageContext};
+use crate::dashboard::translations::Language;
 use crate::pool::clients::login_throttle::LoginSource;
 use crate::storage::admins;
 use crate::storage::audit::{Act, Actor};
@@ -88,10 +90,7 @@ pub async fn create(
         .lock()
         .begin(&source, account, clock::now());
     if let Err(wait) = admitted {
-        let seconds = wait.as_secs() + 1;
-        let page = page(&language.sign_in_throttled(seconds));
-        let header = AppendHeaders([(RETRY_AFTER, seconds.to_string())]);
-        return Ok((StatusCode::TOO_MANY_REQUESTS, header, page).into_response());
+        return Ok(throttled(language, wait, page));
     }
     let hash = admin.as_ref().map(|admin| admin.password_hash.as_str());
     let is_right = password::verify(&submitted.password, hash).await;
@@ -129,6 +128,18 @@ pub async fn create(
         .permanent();
     let redirect = Redirect::to(local_path(&submitted.next));
     Ok((jar.add(known), redirect).into_response())
+}
+
+/// The answer to an attempt that came `wait` too soon; `page` shows its text.
+pub fn throttled(
+    language: Language,
+    wait: Duration,
+    page: impl FnOnce(&str) -> Markup,
+) -> Response {
+    let seconds = wait.as_secs() + 1;
+    let page = page(&language.sign_in_throttled(seconds));
+    let header = AppendHeaders([(RETRY_AFTER, seconds.to_string())]);
+    (StatusCode::TOO_MANY_REQUESTS, header, page).into_response()
 }
 
 /// Verifies the password of a signed-in admin, or returns the error text; attempts are throttled as at sign-in.

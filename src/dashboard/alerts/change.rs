@@ -178,18 +178,12 @@ async fn set_enabled(
     let act = Act::begin(&mut tx, &context.actor(), context.now).await?;
     alert_targets::update_enabled(&mut tx, id, enabled, &act).await?;
     tx.commit().await?;
-    let (text, back) = if enabled {
-        (
-            context.language.alert_target_enabled(&terms.name),
-            "disable",
-        )
+    let text = if enabled {
+        context.language.alert_target_enabled(&terms.name)
     } else {
-        (
-            context.language.alert_target_disabled(&terms.name),
-            "enable",
-        )
+        context.language.alert_target_disabled(&terms.name)
     };
-    let notice = Notice::done(text).with_undo(format!("/alerts/targets/{id}/{back}"));
+    let notice = Notice::switched(text, &format!("/alerts/targets/{id}"), enabled);
     Ok(context.redirect_with(notice, PATH).await)
 }
 
@@ -222,8 +216,8 @@ pub async fn confirm_delete(
         language.delete_alert_target_text(),
         language.delete_alert_target(),
     );
-    let body = html! { (heading(&title, html! {})) (confirm_form(&context, text, submit, PATH)) };
-    Ok(layout::page(&context, Section::Alerts, &title, body))
+    let form = confirm_form(&context, text, submit, PATH);
+    Ok(layout::question(&context, Section::Alerts, &title, form))
 }
 
 pub async fn delete(

@@ -188,13 +188,13 @@ async fn set_enabled(
     client_keys::update_enabled(&mut tx, id, enabled, &act).await?;
     tx.commit().await?;
     app.reload(clock::now()).await?;
-    let (text, back) = if enabled {
-        (context.language.client_key_enabled(&key.name), "disable")
+    let text = if enabled {
+        context.language.client_key_enabled(&key.name)
     } else {
-        (context.language.client_key_disabled(&key.name), "enable")
+        context.language.client_key_disabled(&key.name)
     };
     let page = page_of(id);
-    let notice = Notice::done(text).with_undo(format!("{page}/{back}"));
+    let notice = Notice::switched(text, &page, enabled);
     Ok(context.redirect_with(notice, &page).await)
 }
 
@@ -212,8 +212,12 @@ pub async fn confirm_delete(
         language.delete_client_key(),
     );
     let form = confirm_form(&context, text, submit, &page_of(key.id));
-    let body = html! { (heading(&title, html! {})) (form) };
-    Ok(layout::page(&context, Section::ClientKeys, &title, body))
+    Ok(layout::question(
+        &context,
+        Section::ClientKeys,
+        &title,
+        form,
+    ))
 }
 
 pub async fn delete(

@@ -171,12 +171,12 @@ async fn set_enabled(
     egress_proxies::update_enabled(&mut tx, id, enabled, &act).await?;
     tx.commit().await?;
     app.reload(context.now).await?;
-    let (text, back) = if enabled {
-        (context.language.egress_enabled(&label), "disable")
+    let text = if enabled {
+        context.language.egress_enabled(&label)
     } else {
-        (context.language.egress_disabled(&label), "enable")
+        context.language.egress_disabled(&label)
     };
-    let notice = Notice::done(text).with_undo(format!("{PATH}/{id}/{back}"));
+    let notice = Notice::switched(text, &format!("{PATH}/{id}"), enabled);
     Ok(context.redirect_with(notice, PATH).await)
 }
 
@@ -207,8 +207,12 @@ pub async fn confirm_remove(
     let title = language.remove_egress_question(&proxy.label);
     let text = language.remove_egress_text(&serves(language, &proxy));
     let form = confirm_form(&context, &text, language.remove_egress(), PATH);
-    let body = html! { (heading(&title, html! {})) (form) };
-    Ok(layout::page(&context, Section::EgressProxies, &title, body))
+    Ok(layout::question(
+        &context,
+        Section::EgressProxies,
+        &title,
+        form,
+    ))
 }
 
 pub async fn remove(
