@@ -20,7 +20,7 @@ use crate::dashboard::error_page::ErrorPage;
 use crate::dashboard::page_context::PageContext;
 use crate::dashboard::translations::Language;
 use crate::dashboard::usage::query::{UsageBy, UsageQuery};
-use crate::dashboard::usage::range::UsageRange;
+use crate::dashboard::usage::range::{RangeBefore, UsageRange};
 use crate::storage::error::Result;
 use crate::storage::usage::{
     self, UsageFilter, UsageGroup, UsageGrouping, UsageOrder, UsageSums, UsageTable,
@@ -50,6 +50,13 @@ struct UsageData {
     others: Option<UsageSums>,
     /// The sums of the largest groups in each bin.
     series: Vec<UsageSeries>,
+}
+
+/// The largest groups, read beside the sums of all.
+struct LargestGroups {
+    found: Vec<(UsageGroup, UsageSums)>,
+    /// The sums of tags in the range before.
+    tags_before: HashMap<UsageGroup, UsageSums>,
 }
 
 /// The sums of a group in each bin.
@@ -95,10 +102,13 @@ impl UsageData {
         let filter = found.as_ref().map(|(.., filter)| filter);
         let max_periods = MAX_READ / rows_per_period(db, table, filter).await?.max(1);
         let range = query.range(zone, now).resolve(unit, max_periods, zone, now);
-        let (of_bins, of_before, filter_name) = try_join!(
+        let order = query.order();
+        let (of_bins, of_before, filter_name, found, tags_before) = try_join!(
             usage::sum_bins(db, table, filter, &range.periods),
             usage::sum_bins(db, table, filter, &range.before.periods),
             name_of_filter(db, found.as_ref().map(|(by, value, _)| (*by, *value))),
+            list_largest(db, table, by, filter, &range, order),
+            sums_of_tags_before(db, table, by, filter, &range.before),
         )?;
         let mut bins = vec![UsageSums::default(); range.bins.len()];
         for (bin, sums) in of_bins {
@@ -121,13 +131,14 @@ impl UsageData {
             range,
         };
         if let Some(grouping) = by.grouping() {
-            data.load_groups(db, context.language, grouping, filter, query)
+            let largest = LargestGroups { found, tags_before };
+            data.load_groups(db, context.language, grouping, filter, largest)
                 .await?;
         }
         Ok(data)
     }
 
-    /// The sums of groups in the range before.
+    /// The sums of groups in the range before; not of tags, which are no lists of keys to look up.
     async fn sums_before(
         &self,
         db: &SqlitePool,
@@ -135,24 +146,14 @@ impl UsageData {
         filter: Option<&UsageFilter>,
         groups: &[UsageGroup],
     ) -> Result<HashMap<UsageGroup, UsageSums>> {
-        let before = &self.range.before;
-        let mut sums = HashMap::<_, UsageSums>::new();
-        if grouping != UsageGrouping::Tag {
-            let periods = &before.periods;
-            let cells =
-                usage::list_cells(db, self.table, grouping, filter, periods, groups).await?;
-            for cell in cells {
-                *sums.entry(cell.group).or_default() += before.share(cell.bin, cell.sums);
-            }
+        let (before, mut sums) = (&self.range.before, HashMap::<_, UsageSums>::new());
+        if grouping == UsageGrouping::Tag {
             return Ok(sums);
         }
-        // Keys are summed before their tags are read, which takes a tenth of the time.
-        let order = (UsageOrder::default(), MAX_ROWS);
-        for (bin, periods) in before.periods_by_bin() {
-            let largest = usage::list_largest(db, self.table, grouping, filter, periods, order);
-            for (group, of_group) in largest.await? {
-                *sums.entry(group).or_default() += before.share(bin, of_group);
-            }
+        let periods = &before.periods;
+        let cells = usage::list_cells(db, self.table, grouping, filter, periods, groups).await?;
+        for cell in cells {
+            *sums.entry(cell.group).or_default() += before.share(cell.bin, cell.sums);
         }
         Ok(sums)
     }
@@ -163,11 +164,9 @@ impl UsageData {
         language: Language,
         grouping: UsageGrouping,
         filter: Option<&UsageFilter>,
-        query: &UsageQuery,
+        LargestGroups { found, tags_before }: LargestGroups,
     ) -> Result<()> {
         let (table, periods) = (self.table, &self.range.periods);
-        let order = (query.order(), MAX_ROWS);
-        let found = usage::list_largest(db, table, grouping, filter, periods, order).await?;
         let groups: Vec<_> = found.iter().map(|(group, _)| group.clone()).collect();
         // Tags overlap: a stack of them would be higher than the total.
         let series = if grouping == UsageGrouping::Tag {
@@ -176,11 +175,12 @@ impl UsageData {
             SERIES
         };
         let largest = &groups[..groups.len().min(series)];
-        let (names, cells, before) = try_join!(
+        let (names, cells, mut before) = try_join!(
             usage::list_names(db, grouping, &groups),
             usage::list_cells(db, table, grouping, filter, periods, largest),
             self.sums_before(db, grouping, filter, &groups),
         )?;
+        before.extend(tags_before);
         let rows = found.into_iter().map(|(group, sums)| UsageRow {
             name: name(language, grouping, &group, &names),
             before: before.get(&group).copied().unwrap_or_default(),
@@ -219,6 +219,43 @@ impl UsageData {
         self.others = (others != UsageSums::default()).then_some(others);
         Ok(())
     }
+}
+
+async fn list_largest(
+    db: &SqlitePool,
+    table: UsageTable,
+    by: UsageBy,
+    filter: Option<&UsageFilter>,
+    range: &UsageRange,
+    order: UsageOrder,
+) -> Result<Vec<(UsageGroup, UsageSums)>> {
+    let Some(grouping) = by.grouping() else {
+        return Ok(Vec::new());
+    };
+    let order = (order, MAX_ROWS);
+    usage::list_largest(db, table, grouping, filter, &range.periods, order).await
+}
+
+async fn sums_of_tags_before(
+    db: &SqlitePool,
+    table: UsageTable,
+    by: UsageBy,
+    filter: Option<&UsageFilter>,
+    before: &RangeBefore,
+) -> Result<HashMap<UsageGroup, UsageSums>> {
+    let mut sums = HashMap::<_, UsageSums>::new();
+    let grouping = UsageGrouping::Tag;
+    if by.grouping() != Some(grouping) {
+        return Ok(sums);
+    }
+    let order = (UsageOrder::default(), MAX_ROWS);
+    for (bin, periods) in before.periods_by_bin() {
+        let largest = usage::list_largest(db, table, grouping, filter, periods, order);
+        for (group, of_group) in largest.await? {
+            *sums.entry(group).or_default() += before.share(bin, of_group);
+        }
+    }
+    Ok(sums)
 }
 
 fn sum(bins: &[UsageSums]) -> UsageSums {

@@ -236,16 +236,23 @@ impl UsageGrouping {
         }
     }
 
-    /// The group of a sum `s` by that column, and the join that it needs. Keys are summed before they are joined: there may be
-    /// many rows of each.
+    /// The group, and the join that it needs.
     fn group(self) -> (&'static str, &'static str) {
-        const KEYS: &str = " CROSS JOIN upstream_keys AS k ON k.id = s.id";
-        const TAGS: &str =
-            " CROSS JOIN upstream_keys AS k ON k.id = s.id LEFT JOIN json_each(k.tags) AS g";
+        const KEYS: &str = " CROSS JOIN upstream_keys AS k ON k.id = t.upstream_key_id";
+        const TAGS: &str = " CROSS JOIN upstream_keys AS k ON k.id = t.upstream_key_id \
+             LEFT JOIN json_each(k.tags) AS g";
         match self {
-            Self::Model | Self::ClientKey | Self::UpstreamKey => ("s.id", ""),
+            Self::Model | Self::ClientKey | Self::UpstreamKey => (self.column(), ""),
             Self::Project => ("k.project_id", KEYS),
             Self::Tag => ("g.value", TAGS),
+        }
+    }
+
+    /// Whether there may be so many groups that most time is spent on sums of groups that are not among the largest.
+    fn is_ranked_first(self) -> bool {
+        match self {
+            Self::UpstreamKey | Self::Project => true,
+            Self::Model | Self::ClientKey | Self::Tag => false,
         }
     }
 
@@ -302,10 +309,9 @@ impl UsageOrder {
     }
 }
 
-/// The sums of the sums of keys.
-const OUTER_SUMS: &str = "sum(s.successes) AS successes, sum(s.failures) AS failures, sum(s.retried) AS retried, \
-    sum(s.requests) AS requests, sum(s.prompt) AS prompt, sum(s.output) AS output, sum(s.thoughts) AS thoughts, \
-    sum(s.cached) AS cached, sum(s.total) AS total, sum(s.cost_nano_usd) AS cost_nano_usd";
+/// The sums that groups are ordered by.
+const ORDER_SUMS: &str = "ifnull(sum(t.cost_nano_usd), 0) AS cost_nano_usd, ifnull(sum(t.total_tokens), 0) AS total, \
+    ifnull(sum(t.requests), 0) AS requests";
 
 /// How the periods of a table are found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -323,13 +329,13 @@ enum Lookup {
 fn push_select(
     query: &mut QueryBuilder<'_, Sqlite>,
     table: UsageTable,
-    columns: &str,
+    (columns, join): (&str, &str),
     filter: Option<&UsageFilter>,
     periods: &[UsagePeriod],
     lookup: Lookup,
 ) {
     let (name, begin) = table.names();
-    query.push(format!("SELECT {columns}, {}", table.sums()));
+    query.push(format!("SELECT {columns}"));
     let begins: Vec<_> = periods
         .iter()
         .map(|period| period.begin.as_millis())
@@ -339,13 +345,13 @@ fn push_select(
             .push(" FROM json_each(")
             .push_bind(json_array(&begins));
         query.push(format!(
-            ") AS p CROSS JOIN {name} AS t ON t.{begin} = p.value WHERE TRUE"
+            ") AS p CROSS JOIN {name} AS t ON t.{begin} = p.value{join} WHERE TRUE"
         ));
     } else {
-        // Periods follow each other without gaps.
-        let (first, last) = (begins.first().copied(), begins.last().copied());
+        // Periods follow each other without gaps, in either direction.
+        let (first, last) = (begins.iter().min().copied(), begins.iter().max().copied());
         query
-            .push(format!(" FROM {name} AS t WHERE t.{begin} >= "))
+            .push(format!(" FROM {name} AS t{join} WHERE t.{begin} >= "))
             .push_bind(first)
             .push(format!(" AND t.{begin} <= "))
             .push_bind(last);
@@ -398,10 +404,10 @@ pub async fn sum_bins(
     filter: Option<&UsageFilter>,
     periods: &[UsagePeriod],
 ) -> Result<Vec<(usize, UsageSums)>> {
-    let begin = format!("t.{} AS begin_ms", table.names().1);
+    let columns = format!("t.{} AS begin_ms, {}", table.names().1, table.sums());
     let mut query = QueryBuilder::new("");
-    let lookup = Lookup::Range;
-    push_select(&mut query, table, &begin, filter, periods, lookup);
+    let (columns, lookup) = ((columns.as_str(), ""), Lookup::Range);
+    push_select(&mut query, table, columns, filter, periods, lookup);
     query.push(" GROUP BY 1");
     let bins = bins_of(periods);
     let mut sums = BTreeMap::<usize, UsageSums>::new();
@@ -431,19 +437,38 @@ pub async fn list_largest(
 ) -> Result<Vec<(UsageGroup, UsageSums)>> {
     let (order, limit) = order;
     let (group, join) = grouping.group();
-    let id = format!("{} AS id", grouping.column());
-    let mut query = QueryBuilder::new(format!("SELECT {group} AS \"of\", {OUTER_SUMS} FROM ("));
-    let lookup = Lookup::Range;
-    push_select(&mut query, table, &id, filter, periods, lookup);
-    query.push(format!(" GROUP BY 1) AS s{join} GROUP BY 1 ORDER BY "));
+    let sums = if grouping.is_ranked_first() {
+        ORDER_SUMS.to_owned()
+    } else {
+        table.sums()
+    };
+    let columns = format!("{group} AS \"of\", {sums}");
+    let mut query = QueryBuilder::new("");
+    let (columns, lookup) = ((columns.as_str(), join), Lookup::Range);
+    push_select(&mut query, table, columns, filter, periods, lookup);
+    query.push(" GROUP BY 1 ORDER BY ");
     query.push(order.columns());
     query.push(", 1 LIMIT ").push_bind(limit);
     let rows = query.build().fetch_all(db).await?;
-    let groups = rows
-        .iter()
-        .map(|row| Ok((grouping.group_of(row)?, UsageSums::of_row(row)?)));
-    Ok(groups.collect::<sqlx::Result<_>>()?)
+    let groups = rows.iter().map(|row| grouping.group_of(row));
+    let groups = groups.collect::<sqlx::Result<Vec<_>>>()?;
+    if !grouping.is_ranked_first() {
+        let sums = rows.iter().map(UsageSums::of_row);
+        let sums = sums.collect::<sqlx::Result<Vec<_>>>()?;
+        return Ok(groups.into_iter().zip(sums).collect());
+    }
+    let cells = list_cells(db, table, grouping, filter, periods, &groups).await?;
+    let mut sums = HashMap::<_, UsageSums>::new();
+    for cell in cells {
+        *sums.entry(cell.group).or_default() += cell.sums;
+    }
+    let with_sums = groups.into_iter().map(|group| {
+        let sums = sums.get(&group).copied().unwrap_or_default();
+        (group, sums)
+    });
+    Ok(with_sums.collect())
 }
+
 /// The sums of some groups in each bin.
 pub async fn list_cells(
     db: &SqlitePool,
@@ -457,18 +482,16 @@ pub async fn list_cells(
     let values = json_array(&values);
     let (group, join) = grouping.group();
     let (column, begin) = (grouping.column(), table.names().1);
-    let mut query = QueryBuilder::new(format!(
-        "SELECT s.begin_ms, {group} AS \"of\", {OUTER_SUMS} FROM ("
-    ));
-    let columns = format!("t.{begin} AS begin_ms, {column} AS id");
-    let lookup = Lookup::EachPeriod;
-    push_select(&mut query, table, &columns, filter, periods, lookup);
+    let columns = format!("t.{begin} AS begin_ms, {group} AS \"of\", {}", table.sums());
+    let mut query = QueryBuilder::new("");
+    let (columns, lookup) = ((columns.as_str(), join), Lookup::EachPeriod);
+    push_select(&mut query, table, columns, filter, periods, lookup);
     let (before, after) = grouping.is_one_of();
     query
         .push(format!(" AND {column}{before}"))
         .push_bind(values.clone())
         .push(format!(
-            "{after} GROUP BY 1, 2) AS s{join} WHERE {group} IN (SELECT value FROM json_each("
+            "{after} AND {group} IN (SELECT value FROM json_each("
         ))
         .push_bind(values)
         .push(")) GROUP BY 1, 2");
