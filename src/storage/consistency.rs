@@ -37,20 +37,6 @@ pub async fn find_inconsistencies(db: &SqlitePool) -> Result<Vec<Inconsistency>>
         finished AS NOT MATERIALIZED (
             SELECT * FROM request_logs WHERE kind = 'request' AND outcome IS NOT NULL
         ),
-        whole_hours AS NOT MATERIALIZED (
-            SELECT *
-            FROM finished
-            WHERE
-                started_at_ms - started_at_ms % 3600000 > (SELECT until_ms FROM pruned)
-                AND started_at_ms - started_at_ms % 3600000 NOT IN (SELECT hour_ms FROM pruned_hours)
-        ),
-        whole_days AS NOT MATERIALIZED (
-            SELECT *
-            FROM finished
-            WHERE
-                started_at_ms - started_at_ms % 86400000 > (SELECT until_ms FROM pruned)
-                AND started_at_ms - started_at_ms % 86400000 NOT IN (SELECT day_ms FROM pruned_days)
-        ),
         attempts_of_whole_days AS NOT MATERIALIZED (
             SELECT
                 a.upstream_key_id, a.egress_id, a.outcome, f.prompt_tokens, f.output_tokens, f.total_tokens, f.cost_nano_usd,
@@ -85,24 +71,6 @@ pub async fn find_inconsistencies(db: &SqlitePool) -> Result<Vec<Inconsistency>>
             FROM client_key_hours
             WHERE client_key_id <> 0
             GROUP BY client_key_id
-            UNION ALL
-            SELECT 'hours of client key ' || ifnull(client_key_id, 0), count(*), sum(outcome = 'success'),
-                sum(outcome NOT IN ('success', 'client_error', 'refused', 'client_gone')), sum(ifnull(prompt_tokens, 0)),
-                sum(ifnull(output_tokens, 0)), sum(ifnull(total_tokens, 0))
-            FROM whole_hours
-            GROUP BY ifnull(client_key_id, 0)
-            UNION ALL
-            SELECT 'hours of model ' || coalesce(rollup_model_id, model_id, 0), count(*), sum(outcome = 'success'),
-                sum(outcome NOT IN ('success', 'client_error', 'refused', 'client_gone')), sum(ifnull(prompt_tokens, 0)),
-                sum(ifnull(output_tokens, 0)), sum(ifnull(total_tokens, 0))
-            FROM whole_hours
-            GROUP BY coalesce(rollup_model_id, model_id, 0)
-            UNION ALL
-            SELECT 'days of model ' || coalesce(rollup_model_id, model_id, 0), count(*), sum(outcome = 'success'),
-                sum(outcome NOT IN ('success', 'client_error', 'refused', 'client_gone')), sum(ifnull(prompt_tokens, 0)),
-                sum(ifnull(output_tokens, 0)), sum(ifnull(total_tokens, 0))
-            FROM whole_days
-            GROUP BY coalesce(rollup_model_id, model_id, 0)
         ),
         from_statistics AS (
             SELECT 'upstream key ' || id AS counter, requests, successes, failures, prompt_tokens, output_tokens,
@@ -124,37 +92,34 @@ pub async fn find_inconsistencies(db: &SqlitePool) -> Result<Vec<Inconsistency>>
             SELECT 'client key ' || id, requests, successes, failures, prompt_tokens, output_tokens, total_tokens
             FROM client_keys
             WHERE requests > 0
+        ),
+        -- Grouped, not joined: a full join compares every counter of one side with every one of the other.
+        sides AS (
+            SELECT
+                counter,
+                requests AS row_requests, successes AS row_successes, failures AS row_failures,
+                prompt_tokens AS row_prompt_tokens, output_tokens AS row_output_tokens, total_tokens AS row_total_tokens,
+                0 AS requests, 0 AS successes, 0 AS failures, 0 AS prompt_tokens, 0 AS output_tokens, 0 AS total_tokens
+            FROM from_rows
             UNION ALL
-            SELECT 'hours of client key ' || client_key_id, sum(requests), sum(successes), sum(failures),
-                sum(prompt_tokens), sum(output_tokens), sum(total_tokens)
-            FROM client_key_hours
-            WHERE hour_ms > (SELECT until_ms FROM pruned) AND hour_ms NOT IN (SELECT hour_ms FROM pruned_hours)
-            GROUP BY client_key_id
-            UNION ALL
-            SELECT 'hours of model ' || model_id, sum(requests), sum(iif(outcome = 'success', requests, 0)),
-                sum(iif(outcome NOT IN ('success', 'client_error', 'refused', 'client_gone'), requests, 0)), sum(prompt_tokens),
-                sum(output_tokens), sum(total_tokens)
-            FROM model_hours
-            WHERE hour_ms > (SELECT until_ms FROM pruned) AND hour_ms NOT IN (SELECT hour_ms FROM pruned_hours)
-            GROUP BY model_id
-            UNION ALL
-            SELECT 'days of model ' || model_id, sum(requests), sum(iif(outcome = 'success', requests, 0)),
-                sum(iif(outcome NOT IN ('success', 'client_error', 'refused', 'client_gone'), requests, 0)), sum(prompt_tokens),
-                sum(output_tokens), sum(total_tokens)
-            FROM model_days
-            WHERE day_ms > (SELECT until_ms FROM pruned) AND day_ms NOT IN (SELECT day_ms FROM pruned_days)
-            GROUP BY model_id
+            SELECT
+                counter, 0, 0, 0, 0, 0, 0, requests, successes, failures, prompt_tokens, output_tokens, total_tokens
+            FROM from_statistics
         )
         SELECT
-            ifnull(r.counter, s.counter) AS "counter!: String",
-            ifnull(r.requests, 0) AS "row_requests!: i64", ifnull(s.requests, 0) AS "requests!: i64",
-            ifnull(r.successes, 0) AS "row_successes!: i64", ifnull(s.successes, 0) AS "successes!: i64",
-            ifnull(r.failures, 0) AS "row_failures!: i64", ifnull(s.failures, 0) AS "failures!: i64",
-            ifnull(r.prompt_tokens, 0) AS "row_prompt_tokens!: i64", ifnull(s.prompt_tokens, 0) AS "prompt_tokens!: i64",
-            ifnull(r.output_tokens, 0) AS "row_output_tokens!: i64", ifnull(s.output_tokens, 0) AS "output_tokens!: i64",
-            ifnull(r.total_tokens, 0) AS "row_total_tokens!: i64", ifnull(s.total_tokens, 0) AS "total_tokens!: i64"
-        FROM from_rows AS r
-        FULL JOIN from_statistics AS s ON s.counter = r.counter
+            counter AS "counter!: String",
+            sum(row_requests) AS "row_requests!: i64", sum(requests) AS "requests!: i64",
+            sum(row_successes) AS "row_successes!: i64", sum(successes) AS "successes!: i64",
+            sum(row_failures) AS "row_failures!: i64", sum(failures) AS "failures!: i64",
+            sum(row_prompt_tokens) AS "row_prompt_tokens!: i64", sum(prompt_tokens) AS "prompt_tokens!: i64",
+            sum(row_output_tokens) AS "row_output_tokens!: i64", sum(output_tokens) AS "output_tokens!: i64",
+            sum(row_total_tokens) AS "row_total_tokens!: i64", sum(total_tokens) AS "total_tokens!: i64"
+        FROM sides
+        GROUP BY counter
+        HAVING
+            sum(row_requests) <> sum(requests) OR sum(row_successes) <> sum(successes)
+            OR sum(row_failures) <> sum(failures) OR sum(row_prompt_tokens) <> sum(prompt_tokens)
+            OR sum(row_output_tokens) <> sum(output_tokens) OR sum(row_total_tokens) <> sum(total_tokens)
         ORDER BY 1
         "#,
     );
@@ -224,8 +189,8 @@ struct RollupTable {
     key: &'static str,
     key_of_row: &'static str,
     outcome: &'static str,
-    /// Whether it counts the requests that were sent.
-    has_sent: bool,
+    /// Whether it counts successes, failures, and the requests that were sent, in place of outcomes.
+    is_by_client: bool,
 }
 
 const MODEL_OF_ROW: &str = "coalesce(rollup_model_id, model_id, 0)";
@@ -238,7 +203,7 @@ const ROLLUPS: [RollupTable; 3] = [
         key: "model_id",
         key_of_row: MODEL_OF_ROW,
         outcome: "outcome",
-        has_sent: false,
+        is_by_client: false,
     },
     RollupTable {
         name: "model_days",
@@ -247,7 +212,7 @@ const ROLLUPS: [RollupTable; 3] = [
         key: "model_id",
         key_of_row: MODEL_OF_ROW,
         outcome: "outcome",
-        has_sent: false,
+        is_by_client: false,
     },
     RollupTable {
         name: "client_key_hours",
@@ -256,7 +221,7 @@ const ROLLUPS: [RollupTable; 3] = [
         key: "client_key_id",
         key_of_row: "ifnull(client_key_id, 0)",
         outcome: "''",
-        has_sent: true,
+        is_by_client: true,
     },
 ];
 
@@ -289,14 +254,24 @@ fn counted_columns(table: &RollupTable) -> Vec<CountedColumn> {
         "(attempts > 0)".to_owned(),
         "sent_requests".to_owned(),
     );
-    let sent = table.has_sent.then_some(sent);
+    // Rollups by outcome need neither.
+    let results = [
+        ("successes", "(outcome = 'success')"),
+        (
+            "failures",
+            "(outcome NOT IN ('success', 'client_error', 'refused', 'client_gone'))",
+        ),
+    ];
+    let results = results.map(|(name, of_row)| (name, of_row.to_owned(), name.to_owned()));
+    let of_clients = std::iter::once(sent).chain(results);
+    let of_clients = of_clients.filter(|_| table.is_by_client);
     let retried = (
         "retried_successes",
         "(outcome = 'success' AND attempts > 1)".to_owned(),
         "retried_successes".to_owned(),
     );
     let columns = [requests, retried].into_iter().chain(sums).chain(sketches);
-    let columns = columns.chain(sent);
+    let columns = columns.chain(of_clients);
     let columns = columns.map(|(name, of_row, of_rollup)| CountedColumn {
         name,
         of_row,
@@ -318,7 +293,7 @@ async fn compare_sums(
         key,
         key_of_row,
         outcome,
-        has_sent: _,
+        is_by_client: _,
     } = table;
     // The begins of periods of which rows were deleted.
     let pruned = format!("SELECT hour_ms - hour_ms % {period_ms} FROM pruned_hours");
