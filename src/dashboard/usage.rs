@@ -5,7 +5,7 @@ pub mod query;
 pub mod range;
 mod view;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use axum::extract::State;
@@ -23,7 +23,7 @@ use crate::dashboard::usage::query::{UsageBy, UsageQuery};
 use crate::dashboard::usage::range::{RangeBefore, UsageRange};
 use crate::storage::error::Result;
 use crate::storage::usage::{
-    self, UsageFilter, UsageGroup, UsageGrouping, UsageOrder, UsageSums, UsageTable,
+    self, UsageCell, UsageFilter, UsageGroup, UsageGrouping, UsageOrder, UsageSums, UsageTable,
 };
 
 /// Rows of the table.
@@ -52,11 +52,12 @@ struct UsageData {
     series: Vec<UsageSeries>,
 }
 
-/// The largest groups, read beside the sums of all.
+/// The largest groups.
 struct LargestGroups {
     found: Vec<(UsageGroup, UsageSums)>,
-    /// The sums of tags in the range before.
-    tags_before: HashMap<UsageGroup, UsageSums>,
+    names: HashMap<i64, String>,
+    /// Their sums in the range before.
+    before: HashMap<UsageGroup, UsageSums>,
 }
 
 /// The sums of a group in each bin.
@@ -103,6 +104,9 @@ impl UsageData {
         let max_periods = MAX_READ / rows_per_period(db, table, filter).await?.max(1);
         let range = query.range(zone, now).resolve(unit, max_periods, zone, now);
         let order = query.order();
+        if let Some(grouping) = by.grouping().filter(|grouping| grouping.has_few_groups()) {
+            return Self::load_cells(db, context, (by, grouping, table), range, order).await;
+        }
         let (of_bins, of_before, filter_name, found, tags_before) = try_join!(
             usage::sum_bins(db, table, filter, &range.periods),
             usage::sum_bins(db, table, filter, &range.before.periods),
@@ -131,10 +135,72 @@ impl UsageData {
             range,
         };
         if let Some(grouping) = by.grouping() {
-            let largest = LargestGroups { found, tags_before };
-            data.load_groups(db, context.language, grouping, filter, largest)
-                .await?;
+            let groups: Vec<_> = found.iter().map(|(group, _)| group.clone()).collect();
+            let largest = &groups[..groups.len().min(series_of(grouping))];
+            let periods = &data.range.periods;
+            let (names, cells, mut before) = try_join!(
+                usage::list_names(db, grouping, &groups),
+                usage::list_cells(db, table, grouping, filter, periods, largest),
+                data.sums_before(db, grouping, filter, &groups),
+            )?;
+            before.extend(tags_before);
+            let largest = LargestGroups {
+                found,
+                names,
+                before,
+            };
+            data.set_groups(context.language, grouping, largest, &cells);
         }
+        Ok(data)
+    }
+
+    /// Of few groups, which have no filter: all sums are added up from those of each group in each bin.
+    async fn load_cells(
+        db: &SqlitePool,
+        context: &PageContext,
+        (by, grouping, table): (UsageBy, UsageGrouping, UsageTable),
+        range: UsageRange,
+        order: UsageOrder,
+    ) -> Result<Self> {
+        let (cells, cells_before) = try_join!(
+            usage::list_all_cells(db, table, grouping, &range.periods),
+            usage::list_all_cells(db, table, grouping, &range.before.periods),
+        )?;
+        let mut bins = vec![UsageSums::default(); range.bins.len()];
+        let mut found = BTreeMap::<_, UsageSums>::new();
+        for cell in &cells {
+            bins[cell.bin] += cell.sums;
+            *found.entry(cell.group.clone()).or_default() += cell.sums;
+        }
+        let mut total_before = UsageSums::default();
+        let mut before = HashMap::<_, UsageSums>::new();
+        for cell in cells_before {
+            let sums = range.before.share(cell.bin, cell.sums);
+            total_before += sums;
+            *before.entry(cell.group).or_default() += sums;
+        }
+        let mut found: Vec<_> = found.into_iter().collect();
+        found.sort_by_key(|(_, sums)| order.rank(sums));
+        found.truncate(MAX_ROWS as usize);
+        let groups: Vec<_> = found.iter().map(|(group, _)| group.clone()).collect();
+        let mut data = Self {
+            by,
+            table,
+            filter_name: None,
+            total: sum(&bins),
+            before: total_before,
+            bins,
+            rows: Vec::new(),
+            others: None,
+            series: Vec::new(),
+            range,
+        };
+        let largest = LargestGroups {
+            found,
+            names: usage::list_names(db, grouping, &groups).await?,
+            before,
+        };
+        data.set_groups(context.language, grouping, largest, &cells);
         Ok(data)
     }
 
@@ -158,29 +224,20 @@ impl UsageData {
         Ok(sums)
     }
 
-    async fn load_groups(
+    /// Sets rows and series; `cells` has at least those of the largest groups.
+    fn set_groups(
         &mut self,
-        db: &SqlitePool,
         language: Language,
         grouping: UsageGrouping,
-        filter: Option<&UsageFilter>,
-        LargestGroups { found, tags_before }: LargestGroups,
-    ) -> Result<()> {
-        let (table, periods) = (self.table, &self.range.periods);
-        let groups: Vec<_> = found.iter().map(|(group, _)| group.clone()).collect();
-        // Tags overlap: a stack of them would be higher than the total.
-        let series = if grouping == UsageGrouping::Tag {
-            0
-        } else {
-            SERIES
-        };
-        let largest = &groups[..groups.len().min(series)];
-        let (names, cells, mut before) = try_join!(
-            usage::list_names(db, grouping, &groups),
-            usage::list_cells(db, table, grouping, filter, periods, largest),
-            self.sums_before(db, grouping, filter, &groups),
-        )?;
-        before.extend(tags_before);
+        largest: LargestGroups,
+        cells: &[UsageCell],
+    ) {
+        let LargestGroups {
+            found,
+            names,
+            before,
+        } = largest;
+        let series = series_of(grouping);
         let rows = found.into_iter().map(|(group, sums)| UsageRow {
             name: name(language, grouping, &group, &names),
             before: before.get(&group).copied().unwrap_or_default(),
@@ -203,7 +260,7 @@ impl UsageData {
         }
         // A key counts under each of its tags, so that nothing can be taken from the total.
         if grouping == UsageGrouping::Tag {
-            return Ok(());
+            return;
         }
         if self.rows.len() > SERIES {
             self.series.push(UsageSeries {
@@ -217,7 +274,15 @@ impl UsageData {
             others = others.without(&row.sums);
         }
         self.others = (others != UsageSums::default()).then_some(others);
-        Ok(())
+    }
+}
+
+/// The number of groups with a series of their own. Tags overlap: a stack of them would be higher than the total.
+fn series_of(grouping: UsageGrouping) -> usize {
+    if grouping == UsageGrouping::Tag {
+        0
+    } else {
+        SERIES
     }
 }
 

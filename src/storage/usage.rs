@@ -1,5 +1,6 @@
 //! Usage: sums of rollups over hours or days, by model, client key, upstream key, project or tag. No row of the log is read.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
 use std::ops::AddAssign;
 
@@ -37,7 +38,7 @@ pub enum UsageGrouping {
 }
 
 /// One group: the id of a model's string, a key or a project, or a tag.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum UsageGroup {
     Id(i64),
     Tag(String),
@@ -256,6 +257,14 @@ impl UsageGrouping {
         }
     }
 
+    /// Whether there are so few groups that all of their bins are read at once.
+    pub fn has_few_groups(self) -> bool {
+        match self {
+            Self::Model | Self::ClientKey => true,
+            Self::UpstreamKey | Self::Project | Self::Tag => false,
+        }
+    }
+
     /// The condition on the column before and after a list of groups.
     fn is_one_of(self) -> (&'static str, &'static str) {
         match self {
@@ -300,6 +309,16 @@ impl UsageGroup {
 }
 
 impl UsageOrder {
+    /// What groups are compared by, largest first.
+    pub fn rank(self, sums: &UsageSums) -> Reverse<(i64, u64, u64)> {
+        let (cost, total, requests) = (sums.cost_nano_usd, sums.total_tokens, sums.requests);
+        Reverse(match self {
+            Self::Cost => (cost, total, requests),
+            Self::Tokens => (0, total, requests),
+            Self::Requests => (0, requests, total),
+        })
+    }
+
     fn columns(self) -> &'static str {
         match self {
             Self::Cost => "cost_nano_usd DESC, total DESC, requests DESC",
@@ -467,6 +486,38 @@ pub async fn list_largest(
         (group, sums)
     });
     Ok(with_sums.collect())
+}
+
+/// The sums of all groups in each bin, read once; see [`UsageGrouping::has_few_groups`].
+pub async fn list_all_cells(
+    db: &SqlitePool,
+    table: UsageTable,
+    grouping: UsageGrouping,
+    periods: &[UsagePeriod],
+) -> Result<Vec<UsageCell>> {
+    let (name, begin) = table.names();
+    let (column, sums) = (grouping.column(), table.sums());
+    let bins: Vec<_> = periods
+        .iter()
+        .map(|period| (period.begin.as_millis(), period.bin))
+        .collect();
+    let mut query = QueryBuilder::new(
+        "WITH p AS MATERIALIZED (SELECT value ->> 0 AS begin_ms, value ->> 1 AS bin FROM json_each(",
+    );
+    query.push_bind(json_array(&bins)).push(format!(
+        ")) SELECT p.bin AS bin, {column} AS \"of\", {sums} \
+         FROM p CROSS JOIN {name} AS t ON t.{begin} = p.begin_ms GROUP BY 1, 2"
+    ));
+    let rows = query.build().fetch_all(db).await?;
+    let cells = rows.iter().map(|row| {
+        let bin: i64 = row.try_get("bin")?;
+        Ok(UsageCell {
+            bin: usize::try_from(bin).unwrap_or(0),
+            group: grouping.group_of(row)?,
+            sums: UsageSums::of_row(row)?,
+        })
+    });
+    Ok(cells.collect::<sqlx::Result<_>>()?)
 }
 
 /// The sums of some groups in each bin.
