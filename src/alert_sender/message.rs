@@ -173,8 +173,10 @@ pub fn title(language: AlertLanguage, kind: AlertKind, subject: &str, detail: &s
         AlertLanguage::TraditionalChinese => match kind {
             AlertKind::NoKey => format!("{model} 沒有可用的上游金鑰"),
             AlertKind::PoolLow => format!("{model} 可用的上游金鑰過少：{detail}"),
-            AlertKind::KeyLeaked => format!("Google 回報上游金鑰已外洩：{detail}"),
-            AlertKind::KeyDead => format!("Google 拒絕上游金鑰：{detail}"),
+            AlertKind::KeyLeaked => {
+                format!("Google 回報上游金鑰已外洩：{}", with_chinese_state(detail))
+            }
+            AlertKind::KeyDead => format!("Google 拒絕上游金鑰：{}", with_chinese_state(detail)),
             AlertKind::GoogleUnreachable => format!("無法連線到 Google：{detail}"),
             AlertKind::AddressThrottled => "Google 正在限制伺服器的 IP 位址".to_owned(),
             AlertKind::ClockWrong => format!("伺服器的時鐘與 Google 相差 {detail}"),
@@ -187,6 +189,21 @@ pub fn title(language: AlertLanguage, kind: AlertKind, subject: &str, detail: &s
             AlertKind::BackupOverdue => "排程備份已逾期".to_owned(),
         },
     }
+}
+
+/// A key with its state, whose name is English.
+fn with_chinese_state(detail: &str) -> String {
+    let states = [
+        (" (leaked)", "（已外洩）"),
+        (" (invalid)", "（無效）"),
+        (" (suspended)", "（已停權）"),
+        (" (misconfigured)", "（設定錯誤）"),
+    ];
+    let translated = states.into_iter().find_map(|(name, label)| {
+        let key = detail.strip_suffix(name)?;
+        Some(format!("{key}{label}"))
+    });
+    translated.unwrap_or_else(|| detail.to_owned())
 }
 
 /// A kind in lists and forms.

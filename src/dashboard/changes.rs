@@ -10,6 +10,9 @@ use crate::dashboard::page_context::PageContext;
 use crate::dashboard::settings::entry::SettingEntry;
 use crate::dashboard::translations::{Language, grouped};
 use crate::pool::clients::client_key::ClientLimit;
+use crate::pool::health::verdict::Rule;
+use crate::pool::keys::key_status::KeyStatusKind;
+use crate::pool::keys::upstream_key::Billing;
 use crate::storage::audit::{Action, ListedChange, Subject};
 
 /// One field of a change: created fields have only `after`, deleted fields only `before`.
@@ -179,6 +182,22 @@ impl ChangeFormatter<'_> {
                 let at = text.parse::<Timestamp>();
                 Some(at.map_or_else(|_| text.clone(), |at| exact(self.zone, at)))
             }
+            Value::String(text) if field == "billing" => Some(match text.parse() {
+                Ok(Billing::Unknown) => self.language.unknown().to_owned(),
+                Ok(billing @ (Billing::Free | Billing::Paid)) => {
+                    self.language.billing_label(billing).to_owned()
+                }
+                Err(_) => text.clone(),
+            }),
+            Value::String(text) if field == "state" => {
+                let kind = text.parse::<KeyStatusKind>();
+                let label = kind.map(|kind| self.language.key_state(kind).to_owned());
+                Some(label.unwrap_or_else(|_| text.clone()))
+            }
+            Value::String(text) if field == "rule" => {
+                let rule = Rule::named(text).map(|rule| self.language.rule(rule));
+                Some(rule.unwrap_or(text).to_owned())
+            }
             Value::String(text) => Some(text.clone()),
             Value::Array(items) => {
                 let items = items.iter();
@@ -191,9 +210,9 @@ impl ChangeFormatter<'_> {
             Value::Number(number) => {
                 Some(number.as_u64().map_or_else(|| number.to_string(), grouped))
             }
-            Value::Bool(true) if field == "complete" => Some(self.language.yes().to_owned()),
-            Value::Bool(false) if field == "complete" => Some(self.language.no().to_owned()),
-            value @ (Value::Bool(_) | Value::Object(_)) => Some(value.to_string()),
+            Value::Bool(true) => Some(self.language.yes().to_owned()),
+            Value::Bool(false) => Some(self.language.no().to_owned()),
+            value @ Value::Object(_) => Some(value.to_string()),
         }
     }
 }
@@ -226,6 +245,9 @@ fn field_label(language: Language, field: &str) -> &str {
         "browser" => language.browser(),
         "address" => language.address(),
         "zone" => language.time_zone(),
+        "state" => language.state_heading(),
+        "rule" => language.reason(),
+        "enabled" => language.in_use(),
         field => field
             .parse()
             .map_or(field, |limit: ClientLimit| language.limit(limit)),
@@ -289,5 +311,17 @@ mod tests {
             ..change
         };
         assert_eq!(lines(&setting), ["Value: 5 min → 1,500 ms"]);
+        let cleared = ListedChange {
+            subject: Subject::UpstreamKey,
+            before: Some(json!({"state": "invalid", "billing": "unknown", "enabled": true})),
+            after: Some(json!({"state": "ready", "billing": "free", "enabled": false})),
+            ..setting
+        };
+        let chinese = field_changes(Language::TraditionalChinese, &TimeZone::UTC, &cleared);
+        let chinese: Vec<_> = chinese.iter().map(line).collect();
+        assert_eq!(
+            chinese,
+            ["計費: 未知 → 免費", "啟用: 是 → 否", "狀態: 無效 → 可用"]
+        );
     }
 }
