@@ -29,7 +29,7 @@ use crate::pool::clients::one_time_secrets::OneTimeSecrets;
 use crate::pool::egress::proxy::{EgressProxy, EgressProxyId};
 use crate::pool::hedging::Hedging;
 use crate::pool::keys::lease::SharedKeyRegistry;
-use crate::pool::keys::overview::PoolOverview;
+use crate::pool::keys::overview::{PoolOverview, ServiceProblem};
 use crate::pool::keys::registry::{KEYS_PER_LOCK, KeyPolicy, KeyRegistry, lease_order_at};
 use crate::pool::keys::upstream_key::UpstreamKey;
 use crate::pool::model_lists::ModelListPace;
@@ -398,6 +398,18 @@ impl App {
             *text = redactor.redact_for_row(text);
         }
         overview
+    }
+
+    /// Why no request can be served now. What the upstream answered is redacted for pages.
+    pub fn service_problem(&self, now: Timestamp) -> Option<ServiceProblem> {
+        let redact = |text: String| self.redactor().redact_for_row(&text);
+        Some(match self.keys.service_problem(now)? {
+            ServiceProblem::Unreachable(error) => ServiceProblem::Unreachable(redact(error)),
+            ServiceProblem::WrongAnswer(answer) => ServiceProblem::WrongAnswer(redact(answer)),
+            problem @ (ServiceProblem::AddressThrottled(_) | ServiceProblem::NoUsableKey) => {
+                problem
+            }
+        })
     }
 
     /// Registers a started request, so that it gets a row while it runs.

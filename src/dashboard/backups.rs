@@ -16,8 +16,7 @@ use crate::app::App;
 use crate::backup_download;
 use crate::clock;
 use crate::dashboard::components::{
-    Tone, ago, badge, bytes, card, confirm_form, empty_state, field, live_lost, moment, number,
-    until,
+    Tone, ago, badge, bytes, card, confirm_form, empty_state, field, moment, number, until,
 };
 use crate::dashboard::error_page::ErrorPage;
 use crate::dashboard::layout::{self, Section, heading};
@@ -222,7 +221,6 @@ pub fn next_backup(context: &PageContext, status: &BackupStatus) -> Markup {
 fn progress_card(context: &PageContext, step: BackupStep) -> Markup {
     let language = context.language;
     html! {
-        (live_lost(context))
         section.card data-live="/backups/live" {
             h2 { (language.backup_running()) }
             (progress(language, step))

@@ -162,7 +162,7 @@ pub fn figure(language: Language, chart: &Chart) -> Markup {
         return html! {
             figure.chart #(chart.id) {
                 figcaption { h3 { (chart.title) } }
-                p.muted.nothing { (language.no_requests_in_span()) }
+                p.muted.nothing { (language.no_data_in_span()) }
             }
         };
     }

@@ -359,17 +359,6 @@ pub fn live_switch(language: Language) -> Markup {
     }
 }
 
-/// The warning above what is updated live, shown by JavaScript when the connection is lost.
-pub fn live_lost(context: &PageContext) -> Markup {
-    let zone = context.zone.iana_name().unwrap_or("UTC");
-    html! {
-        div.notice.failed data-live-lost data-zone=(zone) role="alert" hidden {
-            (mark(Tone::Bad))
-            p { strong { (context.language.connection_lost()) } " " (context.language.last_update()) " " time {} }
-        }
-    }
-}
-
 /// An icon of the layout's set.
 pub fn icon(path: &'static str) -> Markup {
     html! {

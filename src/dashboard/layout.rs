@@ -3,8 +3,9 @@
 use maud::{DOCTYPE, Markup, html};
 
 use crate::dashboard::assets;
-use crate::dashboard::components::{Tone, icon, mark};
+use crate::dashboard::components::{Tone, href, icon, mark};
 use crate::dashboard::page_context::{BrowserContext, Notice, NoticeKind, PageContext, Theme};
+use crate::dashboard::problems;
 use crate::dashboard::translations::Language;
 
 /// Which part of the dashboard a page belongs to.
@@ -147,6 +148,7 @@ pub fn page(context: &PageContext, section: Section, title: &str, main_content: 
                 div.unfolded { (navigation(context, section)) }
             }
             main #content tabindex="-1" {
+                (connection(context, section))
                 @if let Some(notice) = &context.notice { (notice_banner(context, notice)) }
                 (main_content)
                 footer.zone.muted.small { a href="/account#zone" { (language.times_in(&zone_name(context))) } }
@@ -160,6 +162,27 @@ pub fn page(context: &PageContext, section: Section, title: &str, main_content: 
         }
     };
     document(context, title, body)
+}
+
+/// What is wrong with the pool, and with the connection of the page: scripts read it again while the page is open.
+fn connection(context: &PageContext, section: Section) -> Markup {
+    let language = context.language;
+    let zone = context.zone.iana_name().unwrap_or("UTC");
+    html! {
+        div.notice.failed data-connection-lost data-zone=(zone) role="alert" hidden {
+            (mark(Tone::Bad))
+            p { strong { (language.connection_lost()) } " " (language.last_update()) " " time {} }
+        }
+        div.notice.failed data-session-over role="alert" hidden {
+            (mark(Tone::Bad))
+            p { strong { (language.session_over()) } " " (language.session_over_hint()) }
+            a href=(href("/login", &[("next", context.return_path())])) { (language.sign_in()) }
+        }
+        // The status page has its own, with all details.
+        div data-problems=(problems::PATH) data-hidden[section == Section::Status] {
+            @if section != Section::Status { (problems::view(language, &context.problems)) }
+        }
+    }
 }
 
 /// For example `Asia/Taipei (+08:00)`.

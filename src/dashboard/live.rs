@@ -56,6 +56,11 @@ pub fn stream_updates<W: LiveUpdates>(
     Sse::new(event_batches.flatten()).keep_alive(KeepAlive::default())
 }
 
+/// The last event of updates that are complete: the page does not connect again.
+pub fn end_event() -> Event {
+    Event::default().event("end").data("end")
+}
+
 /// The parts of a page by element id, as last sent.
 #[derive(Debug, Default)]
 pub struct SentParts {

@@ -24,6 +24,7 @@ pub mod my_usage;
 pub mod page_context;
 pub mod policy;
 pub mod preferences;
+pub mod problems;
 pub mod quota;
 pub mod search;
 pub mod secure_cookies;
@@ -107,6 +108,7 @@ fn admin_routes() -> Vec<Route> {
         "/backups/{name}/delete" => get(backups::confirm_delete).post(backups::delete);
         "/upstream-keys" => get(upstream_keys::list::show);
         "/upstream-keys/bulk" => post(bulk::update);
+        "/problems" => get(problems::show);
         "/search" => get(search::show);
         "/search/results" => get(search::results);
         "/logs/views" => post(logs::views::create);

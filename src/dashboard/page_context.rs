@@ -19,6 +19,7 @@ use crate::auth::csrf::CsrfToken;
 use crate::auth::session::SignedInAdmin;
 use crate::clock::{self, Timestamp};
 use crate::dashboard::policy::Nonce;
+use crate::dashboard::problems::PoolProblem;
 use crate::dashboard::translations::Language;
 use crate::error::Error;
 use crate::storage::admins::Admin;
@@ -76,6 +77,8 @@ pub struct PageContext {
     pub zone: TimeZone,
     /// The result of the last action, shown once.
     pub notice: Option<Notice>,
+    /// The problems of the pool, for the top of the page.
+    pub problems: Vec<PoolProblem>,
     pub session: Session,
 }
 
@@ -183,6 +186,7 @@ impl PageContext {
                 ..browser.clone()
             },
             notice: None,
+            problems: Vec::new(),
             session,
         }
     }

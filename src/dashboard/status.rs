@@ -21,7 +21,7 @@ use crate::clock;
 use crate::dashboard::backups::next_backup;
 use crate::dashboard::chart;
 use crate::dashboard::components::{
-    Tone, ago, badge, bytes, card, href, live_lost, live_switch, mark, number, tabs, until,
+    Tone, ago, badge, bytes, card, href, live_switch, mark, number, tabs, until,
 };
 use crate::dashboard::error_page::ErrorPage;
 use crate::dashboard::layout::{self, Section, heading};
@@ -202,7 +202,6 @@ fn view(context: &PageContext, data: &StatusData) -> Markup {
     ] = parts(context, data).map(|(_, part)| part);
     let body = html! {
         (heading(language.status(), live_switch(language)))
-        (live_lost(context))
         div.live-parts data-live=(live) {
             (serving) (steps) (totals) (attention) (charts) (keys) (models) (health)
         }
@@ -220,7 +219,7 @@ fn parts(context: &PageContext, data: &StatusData) -> [(&'static str, Markup); 8
     let spans = TrafficSpan::VARIANTS.iter().map(|span| {
         // To the place where the tabs are.
         let target = href("/status", &[("span", span.name())]) + "#totals";
-        (target, span.name(), *span == data.span)
+        (target, language.traffic_span(*span), *span == data.span)
     });
     let spans: Vec<_> = spans.collect();
     [

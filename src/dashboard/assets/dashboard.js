@@ -4,8 +4,9 @@ document.documentElement.classList.add("js");
 
 const chinese = document.documentElement.lang.startsWith("zh");
 
+const openedAt = Date.now();
 // How far the server's clock is ahead of this browser's, in milliseconds.
-let ahead = Date.parse(document.documentElement.dataset.now) - Date.now() || 0;
+let ahead = Date.parse(document.documentElement.dataset.now) - openedAt || 0;
 
 // Countdowns to the times in `data-countdown` elements.
 function span(seconds) {
@@ -260,6 +261,60 @@ for (const form of document.querySelectorAll("form[data-try]")) {
   stop.addEventListener("click", () => running?.abort());
 }
 
+// Whether the page is connected: what it shows is only as good as its last update. Each source of updates reports its own.
+const disconnected = new Set(), lastUpdates = new Map();
+const connectionLost = document.querySelector("[data-connection-lost]");
+function setConnected(source, isConnected) {
+  if (isConnected) disconnected.delete(source);
+  else disconnected.add(source);
+  const isLost = disconnected.size > 0;
+  document.body.classList.toggle("stale", isLost);
+  if (!connectionLost || connectionLost.hidden !== isLost) return;
+  const time = connectionLost.querySelector("time"), last = (lastUpdates.get(source) || openedAt) + ahead;
+  time.dateTime = new Date(last).toISOString();
+  time.textContent = new Intl.DateTimeFormat(document.documentElement.lang, {
+    hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23", timeZone: connectionLost.dataset.zone,
+  }).format(last);
+  connectionLost.hidden = !isLost;
+}
+
+// What is wrong with the pool is read again while the page is visible. It shows as well whether the server is there, and
+// whether the session has ended.
+const PROBLEMS_INTERVAL = 2000;
+const PROBLEMS_TIMEOUT = 2500;
+const problems = document.querySelector("[data-problems]");
+if (problems) {
+  const over = document.querySelector("[data-session-over]");
+  let latest = 0;
+  const read = async (number, isRepeated) => {
+    if (number !== latest || document.hidden) return;
+    const next = (pause, isRepeated) => setTimeout(() => read(number, isRepeated), pause);
+    try {
+      const signal = AbortSignal.timeout(PROBLEMS_TIMEOUT);
+      const answer = await fetch(problems.dataset.problems, { headers: { accept: "*/*" }, cache: "no-store", signal });
+      over.hidden = answer.status !== 401;
+      if (answer.ok && !("hidden" in problems.dataset)) {
+        const template = document.createElement("template");
+        template.innerHTML = await answer.text();
+        if (template.innerHTML !== problems.innerHTML) problems.replaceChildren(template.content);
+      }
+      if (answer.status < 500) lastUpdates.set("problems", Date.now());
+      setConnected("problems", answer.status < 500);
+    } catch (error) {
+      // A browser cancels requests when it leaves the page.
+      if (error.name !== "TimeoutError" && !isRepeated) return next(500, true);
+      setConnected("problems", false);
+    }
+    next(PROBLEMS_INTERVAL, false);
+  };
+  const restart = (pause) => {
+    const number = ++latest;
+    setTimeout(() => read(number, false), pause);
+  };
+  document.addEventListener("visibilitychange", () => restart(0));
+  restart(PROBLEMS_INTERVAL);
+}
+
 // Parts that are read again while the page is visible, unless they are in use.
 const REFRESH = 10000;
 if (document.querySelector("[data-refresh]")) {
@@ -281,7 +336,7 @@ if (document.querySelector("[data-refresh]")) {
       document.dispatchEvent(new Event("parts"));
       countDown();
     } catch {
-      // The server is away. The times of the page say how old it is.
+      // The server is away, which the notice above the page says.
     }
   }, REFRESH);
 }
@@ -291,24 +346,15 @@ const SILENCE = 5000;
 const RETRY = 2000;
 for (const region of document.querySelectorAll("[data-live]:not([data-live-switch])")) {
   const button = document.querySelector("[data-live-switch]");
-  const warning = document.querySelector("[data-live-lost]");
   let source = null, retry = null, lastSeen = Date.now();
   const fragment = (html) => {
     const template = document.createElement("template");
     template.innerHTML = html;
     return template.content;
   };
-  // What the page shows is only as good as its last update.
   const show = (isLost) => {
-    document.body.classList.toggle("stale", isLost);
-    if (warning && warning.hidden === isLost) {
-      const time = warning.querySelector("time");
-      time.dateTime = new Date(lastSeen + ahead).toISOString();
-      time.textContent = new Intl.DateTimeFormat(document.documentElement.lang, {
-        hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23", timeZone: warning.dataset.zone,
-      }).format(lastSeen + ahead);
-      warning.hidden = !isLost;
-    }
+    lastUpdates.set("live", lastSeen);
+    setConnected("live", !isLost);
     if (!button) return;
     button.setAttribute("aria-pressed", String(source !== null));
     button.querySelector("span").textContent =
@@ -364,13 +410,19 @@ for (const region of document.querySelectorAll("[data-live]:not([data-live-switc
         row.classList.add("fresh");
         const hasFocus = old && old.contains(document.activeElement);
         if (old) old.replaceWith(row);
-        else body.prepend(row);
+        // Newest first; the ids of requests sort by their beginning.
+        else body.insertBefore(row, [...body.rows].find((other) => other.id < row.id) || null);
         if (hasFocus) row.querySelector("a[data-row-link]")?.focus({ preventScroll: true });
       }
       const maxRows = Number(body.dataset.liveRows) || 200;
       while (body.rows.length > maxRows && !body.lastElementChild.contains(document.activeElement)) {
         body.lastElementChild.remove();
       }
+    });
+    // What is complete has no more updates, and a page of it stays good.
+    source.addEventListener("end", () => {
+      close();
+      show(false);
     });
     source.addEventListener("navigate", (event) => location.assign(event.data));
   };

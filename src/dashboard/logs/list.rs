@@ -13,7 +13,7 @@ use tokio::try_join;
 
 use crate::app::App;
 use crate::clock;
-use crate::dashboard::components::{empty_state, live_lost, live_switch, moment, pager};
+use crate::dashboard::components::{empty_state, live_switch, moment, pager};
 use crate::dashboard::error_page::ErrorPage;
 use crate::dashboard::layout::{self, Section, heading};
 use crate::dashboard::logs::columns::{self, COLUMNS, LogColumn};
@@ -162,7 +162,6 @@ fn view(context: &PageContext, query: &LogQuery, data: &LogList) -> Markup {
             }
         }
         @if is_newest {
-            (live_lost(context))
             div data-live=(query.href("/logs/live")) { (rows(context, query, &columns, results)) }
         } @else {
             div { (rows(context, query, &columns, results)) }

@@ -14,11 +14,11 @@ use strum::VariantArray;
 
 use crate::app::App;
 use crate::dashboard::components::{
-    card, duration_ms, error_summary, field, live_lost, moment, number, select, text_input,
+    card, duration_ms, error_summary, field, moment, number, select, text_input,
 };
 use crate::dashboard::error_page::ErrorPage;
 use crate::dashboard::layout::{self, Section, heading};
-use crate::dashboard::live::{LiveUpdates, SentParts, stream_updates};
+use crate::dashboard::live::{LiveUpdates, SentParts, end_event, stream_updates};
 use crate::dashboard::page_context::PageContext;
 use crate::dashboard::translations::Language;
 use crate::error::Error;
@@ -121,7 +121,6 @@ pub async fn show_job(
     let body = html! {
         nav.crumbs { a href=(PATH) { "← " (language.what_if()) } }
         (heading(language.what_if(), html! {}))
-        @if live.is_some() { (live_lost(&context)) }
         div data-live=[live] { (job_card(&context, &job, question)) }
         @if !has_ended {
             p.no-js-only { a.button href=(context.uri.path()) { (language.job_reload()) } }
@@ -175,7 +174,8 @@ impl LiveUpdates for WhatIfUpdates {
         // Read before rendering, so that the last event shows the end.
         self.end_sent = self.job.has_ended();
         let card = job_card(&self.context, &self.job, self.question);
-        let events = self.parts.changed([("what-if", card)]);
+        let mut events = self.parts.changed([("what-if", card)]);
+        events.extend(self.end_sent.then(end_event));
         // The id of the last event marks a reconnecting browser.
         Some(events.into_iter().map(|event| event.id("1")).collect())
     }
@@ -233,7 +233,7 @@ fn form_page(app: &App, context: &PageContext, form: &WhatIfForm, is_invalid: bo
 /// What the model cannot know.
 fn limits(language: Language) -> Markup {
     html! {
-        ul {
+        ul.points {
             li { (language.what_if_limit_keys()) }
             li { (language.what_if_limit_quota()) }
             li { (language.what_if_limit_faults()) }

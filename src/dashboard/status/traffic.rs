@@ -31,7 +31,7 @@ pub fn models(context: &PageContext, data: &StatusData) -> Markup {
         div.table { table.stack.paired {
             thead { tr {
                 th { (language.model()) } th.number { (language.usable()) } th.number { (language.cooling_down()) }
-                th { (language.next_ready()) } th.number { (language.requests()) " · " (data.span.name()) }
+                th { (language.next_ready()) } th.number { (language.requests()) " · " (language.traffic_span(data.span)) }
                 th.number { (language.success_rate()) } th.number { (language.tokens_used()) } th.number { (language.cost()) }
             } }
             tbody { @for (model, counts) in rows { (model_row(context, data, model, counts)) } }
@@ -90,13 +90,13 @@ pub fn totals(language: Language, traffic: &Traffic, span: TrafficSpan) -> Marku
     let compared = |change, before: String| compared(language, change, &before);
     let percent = |now: u64, before: u64| {
         let percent = percent_change(now, before)?;
-        Some(language.changed(&percent, span.name()))
+        Some(language.changed(&percent, language.traffic_span(span)))
     };
     let points = points_change(
         (now_sums.successes, now_sums.failures),
         (before_sums.successes, before_sums.failures),
     );
-    let points = points.map(|points| language.changed_points(&points, span.name()));
+    let points = points.map(|points| language.changed_points(&points, language.traffic_span(span)));
     let costs = (
         now_sums.cost_nano_usd.unsigned_abs(),
         before_sums.cost_nano_usd.unsigned_abs(),

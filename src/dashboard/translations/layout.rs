@@ -50,6 +50,16 @@ translations! {
     paused = "Paused", "已暫停";
     disconnected = "Disconnected", "已斷線";
     connection_lost = "The connection to the server is lost.", "與伺服器的連線已中斷。";
+    session_over = "Your session has ended.", "工作階段已結束。";
+    session_over_hint = "What is not saved on this page will be lost: copy it before you sign in again.", "此頁尚未儲存的內容將會遺失，重新登入前請先複製。";
+    sentence_space = " ", "";
+    problem_unreachable(error: &str) = "Google cannot be reached: {error}.", "無法連線到 Google：{error}。";
+    problem_wrong_answer(answer: &str) = "The upstream does not answer like Gemini: {answer}.", "上游的回應並非來自 Gemini：{answer}。";
+    problem_throttled = "Google is limiting the IP address of this server.", "Google 正在限制此伺服器的 IP 位址。";
+    problem_no_usable_key = "No upstream key is usable.", "沒有可用的上游金鑰。";
+    problem_disk = "The disk of the database is full or fails.", "資料庫所在的磁碟已滿或發生錯誤。";
+    problem_write = "The database cannot be written.", "無法寫入資料庫。";
+    problem_low_disk = "The disk of the database is nearly full.", "資料庫所在的磁碟空間即將用盡。";
     times_in(zone: &str) = "Times in {zone}", "時間以 {zone} 顯示";
     last_update = "Last update:", "最後更新：";
     edit = "Edit", "編輯";

@@ -1,6 +1,7 @@
 //! Texts of the status page.
 
-use super::translations;
+use super::{labels, translations};
+use crate::storage::traffic::TrafficSpan;
 
 translations! {
     can_serve = "Ready to serve", "服務正常";
@@ -58,6 +59,7 @@ translations! {
     output = "output", "輸出";
     thoughts = "thoughts", "思考";
     cost_over_time = "Cost", "費用";
+    no_data_in_span = "No data in this period", "此期間沒有資料";
     no_requests_in_span = "No requests in this period", "此期間沒有請求";
     attention = "Needs attention", "需要注意";
     nothing_wrong = "Nothing needs attention", "目前沒有需要注意的事項";
@@ -90,4 +92,14 @@ translations! {
     rows_waiting(rows: &str) = "{rows} rows pending", "{rows} 筆待寫入";
     requests_in_flight = "Running requests", "處理中的請求";
     requests_queued = "Queued requests", "排隊中的請求";
+}
+
+labels! {
+    traffic_span(TrafficSpan) {
+        Hour = "1 h", "1 小時";
+        SixHours = "6 h", "6 小時";
+        Day = "24 h", "24 小時";
+        Week = "7 d", "7 天";
+        Month = "30 d", "30 天";
+    }
 }

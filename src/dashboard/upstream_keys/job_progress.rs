@@ -10,12 +10,10 @@ use http::{HeaderMap, StatusCode};
 use maud::{Markup, html};
 
 use crate::app::App;
-use crate::dashboard::components::{
-    Tone, badge, duration_ms, empty_state, href, live_lost, mark, number,
-};
+use crate::dashboard::components::{Tone, badge, duration_ms, empty_state, href, mark, number};
 use crate::dashboard::error_page::ErrorPage;
 use crate::dashboard::layout::{self, Section, heading};
-use crate::dashboard::live::{LiveUpdates, SentParts, stream_updates};
+use crate::dashboard::live::{LiveUpdates, SentParts, end_event, stream_updates};
 use crate::dashboard::page_context::{NoticeKind, PageContext};
 use crate::dashboard::translations::Language;
 use crate::dashboard::upstream_keys::bulk::{self, job_path};
@@ -41,7 +39,6 @@ pub async fn show(
     let body = html! {
         nav.crumbs { a href=(list::PATH) { "← " (language.upstream_keys()) } }
         (heading(&title, html! {}))
-        @if live.is_some() { (live_lost(&context)) }
         div data-live=[live] { (card) }
         @if !is_finished {
             p.no-js-only { a.button href=(context.return_path()) { (language.job_reload()) } }
@@ -111,7 +108,8 @@ impl LiveUpdates for JobUpdates {
         // Read before rendering, so that the last event shows the end.
         self.end_sent = is_finished(&self.app, &self.job);
         let card = job_card(&self.context, &self.app, &self.job).await;
-        let events = self.parts.changed([("job", card)]);
+        let mut events = self.parts.changed([("job", card)]);
+        events.extend(self.end_sent.then(end_event));
         // The id of the last event marks a reconnecting browser.
         Some(events.into_iter().map(|event| event.id("1")).collect())
     }

@@ -35,16 +35,24 @@ impl SharedKeyRegistry {
     /// Visits every key in the order of the ids. The lock is released between chunks of keys, so that
     /// requests do not wait for work that grows with the number of keys.
     pub fn for_each_key(&self, mut visit: impl FnMut(&KeyRegistry, UpstreamKeyId)) {
+        self.any_key(|keys, id| {
+            visit(keys, id);
+            false
+        });
+    }
+
+    /// Whether a condition is true of any key; visits keys up to the first one, like [`Self::for_each_key`].
+    pub fn any_key(&self, mut is_wanted: impl FnMut(&KeyRegistry, UpstreamKeyId) -> bool) -> bool {
         let mut last = None;
         loop {
             let keys = self.lock();
             let ids = keys.ids_after(last);
-            for id in &ids {
-                visit(&keys, *id);
+            if ids.iter().any(|id| is_wanted(&keys, *id)) {
+                return true;
             }
             match ids.last() {
                 Some(id) => last = Some(*id),
-                None => return,
+                None => return false,
             }
             // A request that waits gets the lock first.
             MutexGuard::unlock_fair(keys);

@@ -45,6 +45,19 @@ pub struct PoolOverview {
     pub unavailable: Vec<UnavailableKey>,
 }
 
+/// Why no request can be served now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ServiceProblem {
+    /// Why the last connections to the upstream failed.
+    Unreachable(String),
+    /// The last answer: the upstream is not Gemini.
+    WrongAnswer(String),
+    /// Until when Google's limit of this server's address blocks all requests.
+    AddressThrottled(Timestamp),
+    /// There are keys, and none of them can serve any model.
+    NoUsableKey,
+}
+
 /// A key that cannot serve every model now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnavailableKey {
@@ -87,6 +100,24 @@ impl PoolOverview {
 }
 
 impl SharedKeyRegistry {
+    /// Why no request can be served, without counting keys; `None` also while there are no keys.
+    pub fn service_problem(&self, now: Timestamp) -> Option<ServiceProblem> {
+        let keys = self.lock();
+        if keys.by_id.is_empty() {
+            return None;
+        }
+        let overview = keys.overview_without_keys(now);
+        drop(keys);
+        let unreachable = overview.connection_error.map(ServiceProblem::Unreachable);
+        let wrong = overview.wrong_answer.map(ServiceProblem::WrongAnswer);
+        let throttled = overview.address_throttled_until;
+        let throttled = throttled.map(ServiceProblem::AddressThrottled);
+        unreachable.or(wrong).or(throttled).or_else(|| {
+            let has_usable = self.any_key(|keys, id| keys.is_usable(id, now));
+            (!has_usable).then_some(ServiceProblem::NoUsableKey)
+        })
+    }
+
     /// Counts all keys.
     pub fn overview(&self, now: Timestamp) -> PoolOverview {
         let mut overview = self.lock().overview_without_keys(now);
@@ -137,6 +168,25 @@ impl KeyRegistry {
             }
         }
         overview
+    }
+
+    /// Whether a key can serve some model now.
+    fn is_usable(&self, id: UpstreamKeyId, now: Timestamp) -> bool {
+        let (Some(key), Some(summary)) = (self.by_id.get(&id), self.key_status_summary(id, now))
+        else {
+            return false;
+        };
+        match summary.kind {
+            KeyStatusKind::Trial | KeyStatusKind::Ready | KeyStatusKind::PartlyCoolingDown => {
+                self.egress_block(key, now).is_none()
+            }
+            KeyStatusKind::CoolingDown
+            | KeyStatusKind::Invalid
+            | KeyStatusKind::Suspended
+            | KeyStatusKind::Misconfigured
+            | KeyStatusKind::Leaked
+            | KeyStatusKind::Disabled => false,
+        }
     }
 
     /// Adds a key to the counts and returns its summary.
@@ -288,5 +338,23 @@ mod tests {
         assert_eq!(pro.next_ready_at, Some(NOW + Duration::from_mins(1)));
         assert_eq!(overview.model("flash").usable, 3);
         assert_eq!(overview.count(KeyStatusKind::Disabled), 1);
+        assert_eq!(shared.service_problem(NOW), None);
+    }
+
+    #[test]
+    fn a_pool_whose_keys_are_all_out_cannot_serve() {
+        let shared = SharedKeyRegistry::default();
+        assert_eq!(shared.service_problem(NOW), None);
+
+        shared.lock().put(key(1, 1, KeyState::Leaked, true), 0, NOW);
+        let ready = key(2, 2, KeyState::Ready, true);
+        shared.lock().put(ready.clone(), 0, NOW);
+        assert_eq!(shared.service_problem(NOW), None);
+
+        let enabled = false;
+        shared.lock().put(UpstreamKey { enabled, ..ready }, 0, NOW);
+        let problem = shared.service_problem(NOW);
+        assert_eq!(problem, Some(ServiceProblem::NoUsableKey));
+        assert_eq!(shared.overview(NOW).usable, 0);
     }
 }

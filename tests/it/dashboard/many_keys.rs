@@ -289,6 +289,7 @@ async fn the_live_updates_of_a_finished_job_end_and_a_reconnect_gets_204() {
 
     assert!(message.contains("2 of 2"), "{message}");
     assert!(message.contains("id: 1"), "{message}");
+    assert!(message.contains("event: end"), "{message}");
     let again = admin.request(Method::GET, &live);
     let again = again.header("last-event-id", "1").send().await.unwrap();
     assert_eq!(again.status(), 204);

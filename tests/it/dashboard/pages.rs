@@ -86,10 +86,13 @@ const PAGES: &[&str] = &[
     "/account/tokens/new",
     "/api-reference",
     "/account/tokens/1/revoke",
+    "/client-keys/1/delete",
+    "/upstream-keys/deleted",
+    "/logs?from=nonsense&key=no-such-key&status=9999",
 ];
 
 /// A pool with data on every page.
-async fn pool() -> TestPool {
+pub async fn pool() -> TestPool {
     let pool = TestPool::with_keys([FakeKey::healthy(
         "AIza-key-of-the-pages-0000001",
         "projects/1",
@@ -223,6 +226,32 @@ async fn every_page_is_accessible_in_chinese() {
     examine(&pool, &browser, "zh").await;
 }
 
+/// The problems of the open page as it is, in both themes and sizes, with a picture of each.
+pub async fn examine_open_page(browser: &Browser, name: &str) -> Vec<String> {
+    let mut problems = Vec::new();
+    for (dark, theme) in [(false, "light"), (true, "dark")] {
+        browser.prefer_dark(dark).await;
+        browser.use_desktop_size().await;
+        browser.screenshot(&format!("{name}-desk-{theme}")).await;
+        let violations = browser.accessibility_violations().await;
+        problems.extend(
+            violations
+                .into_iter()
+                .map(|message| format!("{name} {theme}: {message}")),
+        );
+        let faults = browser.layout_faults().await.into_iter();
+        problems.extend(faults.map(|fault| format!("{name} desktop: {fault}")));
+        browser.use_phone_size().await;
+        let faults = browser.layout_faults().await.into_iter();
+        problems.extend(faults.map(|fault| format!("{name} phone: {fault}")));
+        browser.screenshot(&format!("{name}-phone-{theme}")).await;
+        if !browser.fits_window().await {
+            problems.push(format!("{name} is wider than a phone"));
+        }
+    }
+    problems
+}
+
 async fn examine(pool: &TestPool, browser: &Browser, language: &str) {
     let mut problems = Vec::new();
     pool.app.body_log.settle().await;
@@ -240,25 +269,11 @@ async fn examine(pool: &TestPool, browser: &Browser, language: &str) {
     {
         browser.open(path).await;
         let name = path.trim_start_matches('/').replace('/', "-");
-        for (dark, theme) in [(false, "light"), (true, "dark")] {
-            browser.prefer_dark(dark).await;
-            browser.use_desktop_size().await;
-            browser
-                .screenshot(&format!("{name}-desk-{theme}-{language}"))
-                .await;
-            let violations = browser.accessibility_violations().await;
-            problems.extend(
-                violations
-                    .into_iter()
-                    .map(|message| format!("{path} {theme}: {message}")),
-            );
-            browser.use_phone_size().await;
-            browser
-                .screenshot(&format!("{name}-phone-{theme}-{language}"))
-                .await;
-            if !browser.fits_window().await {
-                problems.push(format!("{path} is wider than a phone"));
-            }
+        problems.extend(examine_open_page(browser, &format!("{name}-{language}")).await);
+        // The names of the API's resources are English.
+        if language == "zh" && *path != *"/api-reference" {
+            let untranslated = browser.untranslated().await.into_iter();
+            problems.extend(untranslated.map(|text| format!("{path} is in English: {text}")));
         }
         let complaints = browser.console_errors().await;
         problems.extend(

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use gemini_pool::auth::session;
 use serde_json::{Value, json};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
@@ -95,6 +96,28 @@ impl Browser {
             _profile: profile,
             _slot: slot,
         })
+    }
+
+    /// Opens pages at another address of the same server.
+    pub fn connect_through(&mut self, address: &str) {
+        self.url = format!("http://{address}");
+    }
+
+    /// Sets the clock of later pages wrong.
+    pub async fn set_clock_ahead(&self, ahead: Duration) {
+        let source = format!(
+            "(() => {{
+                const Right = Date, ahead = {};
+                globalThis.Date = class extends Right {{
+                    constructor(...parts) {{ parts.length ? super(...parts) : super(Right.now() + ahead); }}
+                    static now() {{ return Right.now() + ahead; }}
+                }};
+            }})()",
+            ahead.as_millis()
+        );
+        let command = "Page.addScriptToEvaluateOnNewDocument";
+        let source = json!({"source": source});
+        self.session.devtools_command(command, source).await;
     }
 
     /// Signs in, in any language.
@@ -315,6 +338,20 @@ impl Browser {
         cookies
     }
 
+    /// Removes the session's cookie, as the browser does when it expires. Returns it.
+    pub async fn take_session(&self) -> Value {
+        let path = format!("/cookie/{}", session::COOKIE);
+        let cookie = self.session.get(&path).await.unwrap();
+        self.session.delete(&path).await.unwrap();
+        cookie
+    }
+
+    /// Sets a cookie that was taken.
+    pub async fn put_cookie(&self, cookie: Value) {
+        let cookie = json!({"cookie": cookie});
+        self.session.post("/cookie", cookie).await.unwrap();
+    }
+
     /// Sets the window to the width of a phone.
     pub async fn use_phone_size(&self) {
         self.resize(PHONE_SIZE).await;
@@ -347,6 +384,49 @@ impl Browser {
     pub async fn fits_window(&self) -> bool {
         let script = "return document.documentElement.scrollWidth <= window.innerWidth";
         self.session.execute(script, &[]).await == json!(true)
+    }
+
+    /// What a reader would object to at this size: tables that have to be scrolled, controls whose text is cut off, and
+    /// two sections with one heading.
+    pub async fn layout_faults(&self) -> Vec<String> {
+        let script = "
+            const shown = (selector) => [...document.querySelectorAll(selector)].filter((one) => one.checkVisibility());
+            const faults = shown('main .table').filter((one) => one.scrollWidth > one.clientWidth + 1)
+                .map((one) => `a table is too wide: ${one.querySelector('thead').textContent}`);
+            const pen = document.createElement('canvas').getContext('2d');
+            const isCut = (one, text, beside) => {
+                const {font, paddingLeft, paddingRight} = getComputedStyle(one);
+                pen.font = font;
+                const room = one.clientWidth - parseFloat(paddingLeft) - parseFloat(paddingRight) - beside;
+                return pen.measureText(text).width > room + 1;
+            };
+            for (const one of shown('main select')) {
+                const text = one.selectedOptions[0]?.textContent || '';
+                if (isCut(one, text, 18)) faults.push(`a choice is cut off: ${text}`);
+            }
+            for (const one of shown('main input')) {
+                if (one.value === '' && isCut(one, one.placeholder, 0)) faults.push(`a hint is cut off: ${one.placeholder}`);
+            }
+            const headings = shown('main h1, main h2').map((one) => one.textContent);
+            for (const [index, text] of headings.entries()) {
+                if (headings.indexOf(text) !== index) faults.push(`two headings are: ${text}`);
+            }
+            return faults;
+        ";
+        serde_json::from_value(self.session.execute(script, &[]).await).unwrap()
+    }
+
+    /// Headings, labels and buttons without a Chinese character, except names.
+    pub async fn untranslated(&self) -> Vec<String> {
+        let script = "
+            const names = /^(CSV|JSONL|API|ID|User-Agent|· [\\d.,]+ (B|KiB|MiB)|UTC|English|curl|Python|JavaScript|Go|OpenAI.*|Gemini|Interactions|Webhook|Slack|Discord|Telegram|URL|p\\d+|gemini-.*|.*_.*|.*[./:…].*)$/;
+            const own = (one) => [...one.childNodes].filter((node) => node.nodeType === 3).map((node) => node.data).join(' ').trim();
+            const labels = document.querySelectorAll(
+                'main :is(h2, h3, thead th, label, .label, button, a.button, legend, summary, dt, .tabs a, .legend span, .hint, p)');
+            return [...labels].filter((one) => one.checkVisibility() && !one.querySelector('input, select'))
+                .map(own).filter((text) => /[a-z]/i.test(text) && !/\\p{Script=Han}/u.test(text) && !names.test(text));
+        ";
+        serde_json::from_value(self.session.execute(script, &[]).await).unwrap()
     }
 
     /// Serious and critical violations of accessibility according to axe-core, with their elements.

@@ -1,4 +1,4 @@
-//! `TestProxy`: a proxy for connections to the upstream, SOCKS5 or HTTP, which can break.
+//! `TestProxy`: a proxy for connections to the upstream, SOCKS5 or HTTP, or for a browser, which can break.
 
 use std::io;
 use std::net::Ipv4Addr;
@@ -19,9 +19,18 @@ pub struct TestProxy {
     is_broken: watch::Sender<bool>,
 }
 
+/// What a client says before its bytes are passed on.
+#[derive(Clone, Copy)]
+enum Protocol {
+    Socks,
+    Http,
+    /// Nothing.
+    Plain,
+}
+
 #[derive(Clone)]
 struct Served {
-    is_http: bool,
+    protocol: Protocol,
     target: String,
     /// `user:password` that a client must show.
     credential: Option<String>,
@@ -31,20 +40,25 @@ struct Served {
 impl TestProxy {
     /// A SOCKS5 server (RFC 1928).
     pub async fn socks(target: &str, credential: Option<&str>) -> Self {
-        Self::start(false, target, credential).await
+        Self::start(Protocol::Socks, target, credential).await
     }
 
     /// An HTTP proxy, which opens tunnels only.
     pub async fn http(target: &str, credential: Option<&str>) -> Self {
-        Self::start(true, target, credential).await
+        Self::start(Protocol::Http, target, credential).await
     }
 
-    async fn start(is_http: bool, target: &str, credential: Option<&str>) -> Self {
+    /// Passes every connection on.
+    pub async fn plain(target: &str) -> Self {
+        Self::start(Protocol::Plain, target, None).await
+    }
+
+    async fn start(protocol: Protocol, target: &str, credential: Option<&str>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let requested = Arc::<Mutex<Vec<String>>>::default();
         let served = Served {
-            is_http,
+            protocol,
             target: target.trim_start_matches("http://").to_owned(),
             credential: credential.map(ToOwned::to_owned),
             requested: requested.clone(),
@@ -81,20 +95,20 @@ impl TestProxy {
 }
 
 async fn serve(mut client: TcpStream, served: &Served) -> io::Result<()> {
-    let requested = if served.is_http {
-        http_request(&mut client, served).await?
-    } else {
-        socks_request(&mut client, served).await?
+    let requested = match served.protocol {
+        Protocol::Socks => socks_request(&mut client, served).await?,
+        Protocol::Http => http_request(&mut client, served).await?,
+        Protocol::Plain => Some(served.target.clone()),
     };
     let Some(requested) = requested else {
         return Ok(());
     };
     served.requested.lock().push(requested);
     let mut upstream = TcpStream::connect(&served.target).await?;
-    let accepted: &[u8] = if served.is_http {
-        b"HTTP/1.1 200 Connection established\r\n\r\n"
-    } else {
-        &[5, 0, 0, 1, 0, 0, 0, 0, 0, 0]
+    let accepted: &[u8] = match served.protocol {
+        Protocol::Socks => &[5, 0, 0, 1, 0, 0, 0, 0, 0, 0],
+        Protocol::Http => b"HTTP/1.1 200 Connection established\r\n\r\n",
+        Protocol::Plain => b"",
     };
     client.write_all(accepted).await?;
     copy_bidirectional(&mut client, &mut upstream).await?;

@@ -84,6 +84,10 @@ impl WebDriverSession {
         self.send(Method::POST, path, Some(body)).await
     }
 
+    pub async fn delete(&self, path: &str) -> Result<Value, String> {
+        self.send(Method::DELETE, path, None).await
+    }
+
     /// All matching elements, within another one if given.
     pub async fn find_all(
         &self,

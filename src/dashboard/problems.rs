@@ -1,0 +1,87 @@
+//! `/problems`: why requests cannot be served or recorded now, at the top of every page, which reads it again every two seconds.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use maud::{Markup, html};
+
+use crate::app::App;
+use crate::clock;
+use crate::dashboard::components::{Tone, mark};
+use crate::dashboard::page_context::PageContext;
+use crate::dashboard::translations::Language;
+use crate::pool::keys::overview::ServiceProblem;
+use crate::storage::write_health::WriteProblem;
+
+pub const PATH: &str = "/problems";
+
+/// A problem of the whole pool. The status page has its details.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PoolProblem {
+    Service(ServiceProblem),
+    Write(WriteProblem),
+    LowDisk,
+}
+
+/// The problems for an open page.
+pub async fn show(State(app): State<Arc<App>>, context: PageContext) -> Markup {
+    app.probe_requests.refresh().await;
+    view(context.language, &find(&app))
+}
+
+/// All problems that are known now.
+pub fn find(app: &App) -> Vec<PoolProblem> {
+    let service = app.service_problem(clock::now());
+    let service = service.map(PoolProblem::Service);
+    let write = app.recorder.problem().map(PoolProblem::Write);
+    let low_disk = app.low_disk.lock().map(|_| PoolProblem::LowDisk);
+    [service, write, low_disk].into_iter().flatten().collect()
+}
+
+/// One notice with all problems; nothing without any.
+pub fn view(language: Language, problems: &[PoolProblem]) -> Markup {
+    if problems.is_empty() {
+        return html! {};
+    }
+    let is_serving = !problems
+        .iter()
+        .any(|problem| matches!(problem, PoolProblem::Service(_)));
+    html! {
+        div.notice.failed role="alert" {
+            (mark(Tone::Bad))
+            p {
+                @if !is_serving { strong { (language.cannot_serve()) } " · " }
+                @for (index, problem) in problems.iter().enumerate() {
+                    @if index > 0 { (language.sentence_space()) }
+                    (text(language, problem))
+                }
+            }
+            a href="/status" { (language.details()) }
+        }
+    }
+}
+
+fn text(language: Language, problem: &PoolProblem) -> String {
+    match problem {
+        PoolProblem::Service(ServiceProblem::Unreachable(error)) => {
+            language.problem_unreachable(error)
+        }
+        PoolProblem::Service(ServiceProblem::WrongAnswer(answer)) => {
+            language.problem_wrong_answer(answer)
+        }
+        PoolProblem::Service(ServiceProblem::AddressThrottled(_)) => {
+            language.problem_throttled().to_owned()
+        }
+        PoolProblem::Service(ServiceProblem::NoUsableKey) => {
+            language.problem_no_usable_key().to_owned()
+        }
+        PoolProblem::Write(WriteProblem::Disk) => language.problem_disk().to_owned(),
+        PoolProblem::Write(
+            WriteProblem::Moved
+            | WriteProblem::Damaged
+            | WriteProblem::Locked
+            | WriteProblem::Other,
+        ) => language.problem_write().to_owned(),
+        PoolProblem::LowDisk => language.problem_low_disk().to_owned(),
+    }
+}
