@@ -4,8 +4,14 @@ use maud::{Markup, html};
 
 use crate::dashboard::translations::Language;
 
-/// The change, with the value before as its tooltip; without a change the value before.
+/// More is a beginning rather than a change.
+const MAX_PERCENT: i128 = 999;
+
+/// The change, with the value before as its tooltip; without a change the value before, if there is any.
 pub fn compared(language: Language, change: Option<String>, before: &str) -> Markup {
+    if before == "–" {
+        return html! {};
+    }
     let before = language.compared(before);
     html! {
         @match change {
@@ -22,6 +28,9 @@ pub fn percent_change(now: u64, before: u64) -> Option<String> {
     }
     let difference = i128::from(now) - i128::from(before);
     let percent = difference * 100 / i128::from(before);
+    if percent > MAX_PERCENT {
+        return Some(format!(">{MAX_PERCENT}"));
+    }
     Some(signed(percent, percent.to_string()))
 }
 
@@ -63,6 +72,8 @@ mod tests {
             (100, 100, "±0"),
             (1_001, 1_000, "±0"),
             (0, 7, "−100"),
+            (10_990, 1_000, "+999"),
+            (11_000, 1_000, ">999"),
         ] {
             assert_eq!(percent_change(now, before).as_deref(), Some(text));
         }

@@ -9,7 +9,7 @@ use axum::extract::State;
 use maud::{Markup, html};
 
 use crate::app::App;
-use crate::dashboard::components::{Tone, ago, badge, card, empty_state, until};
+use crate::dashboard::components::{Tone, ago, badge, empty_state, until};
 use crate::dashboard::error_page::ErrorPage;
 use crate::dashboard::layout::{self, Section, heading};
 use crate::dashboard::logs::outcome_labels::rule_description;
@@ -29,7 +29,7 @@ pub async fn show(State(app): State<Arc<App>>, context: PageContext) -> Result<M
         let text = language.no_egress_text();
         empty_state(language.no_egress(), text, add.clone())
     } else {
-        card(language.egress_proxies(), table(&context, &proxies))
+        table(&context, &proxies)
     };
     let lead = html! { span.sub { (language.egress_lead()) } (add) };
     let body = html! {

@@ -47,7 +47,8 @@ pub fn render(
     let (title, text) = title_and_text(browser.language, error);
     let body = html! {
         div.empty {
-            h2 { (title) }
+            // A public page has its heading above.
+            @if context.is_some() { h1 { (title) } } @else { h2 { (title) } }
             p { (text) }
             @if context.is_some() {
                 p { a.button href="/status" { (browser.language.to_status()) } }

@@ -199,12 +199,12 @@ fn stats(browser: &BrowserContext, usage: &MyUsage) -> Markup {
     let count = |used: i64| tokens(used.try_into().unwrap_or(0));
     html! {
         dl.stats {
-            (stat(language.client_key_today(), number(today.requests), language.requests_unit()))
+            (stat(language.client_key_requests(), number(today.requests), language.today_unit()))
             (stat(language.client_key_success(), success_rate(today.successes, today.failures), language.today_unit()))
             (stat(language.client_key_tokens(), count(today.tokens), language.today_unit()))
-            (stat(language.this_month(), dollars(month.cost_nano_usd), language.at_list_price()))
-            (stat(language.this_month(), number(month.requests), language.requests_unit()))
-            (stat(language.this_month(), count(month.tokens), language.tokens_unit()))
+            (stat(language.client_key_cost(), dollars(month.cost_nano_usd), language.this_month_at_list_price()))
+            (stat(language.client_key_requests(), number(month.requests), language.this_month()))
+            (stat(language.client_key_tokens(), count(month.tokens), language.this_month()))
         }
     }
 }

@@ -4,7 +4,7 @@
   const compact = new Intl.NumberFormat("en", { notation: "compact", maximumSignificantDigits: 3 }).format;
   const units = {
     ms: (value) => (value < 1000 ? `${value} ms` : `${value / 1000} s`),
-    usd: (value) => `$${+value.toPrecision(3)}`,
+    usd: (value) => `$${Math.abs(value * 100 - Math.round(value * 100)) < 1e-6 ? value.toFixed(2) : +value.toPrecision(3)}`,
   };
   // A value above zero has at least this share of the height, as in the server's drawing.
   const LEAST = 0.03, explored = new Map();
@@ -115,6 +115,7 @@
             [86400 * 28, "{YYYY}-{MM}", ...none],
             [86400, "{MM}-{DD}", ...none],
             [60, "{HH}:{mm}", day, null, day, null, null, null, 1],
+            [1, "{HH}:{mm}:{ss}", day, null, day, null, null, null, 1],
           ],
         },
         {

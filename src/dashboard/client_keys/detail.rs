@@ -177,10 +177,10 @@ fn stats(context: &PageContext, detail: &ClientKeyDetail) -> Markup {
     let count = |tokens_used: i64| tokens(tokens_used.try_into().unwrap_or(0));
     html! {
         dl.stats {
-            (stat(language.client_key_today(), number(detail.today.requests), language.requests_unit()))
+            (stat(language.client_key_requests(), number(detail.today.requests), language.today_unit()))
             (stat(language.client_key_success(), success_rate(detail.today.successes, detail.today.failures), language.today_unit()))
             (stat(language.client_key_tokens(), count(detail.today.tokens), language.today_unit()))
-            (stat(language.this_month(), dollars(detail.month.cost_nano_usd), language.at_list_price()))
+            (stat(language.client_key_cost(), dollars(detail.month.cost_nano_usd), language.this_month_at_list_price()))
             (stat(language.client_key_requests(), number(key.requests), language.all_time()))
             (stat(language.client_key_tokens(), count(key.total_tokens), language.all_time()))
         }

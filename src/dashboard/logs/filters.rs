@@ -89,7 +89,7 @@ fn visible_filters(
     let several = outcome_labels(language, chosen);
     let several = several.as_deref().map(|label| (chosen, label));
     let outcomes: Vec<_> = [
-        ("", language.any_outcome()),
+        ("", language.any()),
         ("failed", language.outcome_failed()),
         ("running", language.outcome_running()),
     ]
@@ -108,17 +108,17 @@ fn visible_filters(
             select("filter-outcome", LogField::Outcome.name(), query.get(LogField::Outcome), &outcomes)))
         (labelled(language, LogField::Model, invalid, html! {
             input #filter-model name="model" value=(query.get(LogField::Model)) list="models"
-                placeholder=(language.any_model()) autocomplete="off";
+                placeholder=(language.any()) autocomplete="off";
             datalist #models { @for model in suggestions.models.iter().take(MAX_SUGGESTIONS) { option value=(model) {} } }
         }))
         (labelled(language, LogField::Client, invalid, html! {
             input #filter-client name="client" value=(client) list="clients"
-                placeholder=(language.any_client()) autocomplete="off";
+                placeholder=(language.any()) autocomplete="off";
             datalist #clients { @for (_, name) in suggestions.clients.iter().take(MAX_SUGGESTIONS) { option value=(name) {} } }
         }))
         (labelled(language, LogField::Key, invalid, html! {
             input #filter-key name="key" value=(suggestions.key_label.as_deref().unwrap_or(query.get(LogField::Key))) list="upstream-keys"
-                placeholder=(language.any_upstream_key()) autocomplete="off";
+                placeholder=(language.any()) autocomplete="off";
             datalist #upstream-keys { @for label in &suggestions.keys { option value=(label) {} } }
         }))
     }

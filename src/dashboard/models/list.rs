@@ -14,7 +14,7 @@ use tokio::try_join;
 
 use crate::app::App;
 use crate::clock::Timestamp;
-use crate::dashboard::components::{Tone, ago, badge, empty_state, href, number, until};
+use crate::dashboard::components::{Tone, ago, badge, empty_state, number, until};
 use crate::dashboard::error_page::ErrorPage;
 use crate::dashboard::layout::{self, Section, heading};
 use crate::dashboard::models::labels::{page_of, price, token_limits, use_cell};
@@ -177,7 +177,6 @@ fn view(context: &PageContext, query: &ModelListQuery, data: &ModelsData) -> Mar
                     th.number scope="col" { (language.models_limit()) }
                     th scope="col" { (language.models_price()) }
                     th.number scope="col" { (language.last_24_hours()) } th.number scope="col" { (language.last_30_days()) }
-                    th scope="col" { span.visually-hidden { (language.details()) } }
                 } }
                 tbody { @for (name, used) in models { (row(context, data, name, used)) } }
             } }
@@ -239,11 +238,6 @@ fn row(context: &PageContext, data: &ModelsData, name: &str, used: &ModelUse) ->
             td.wide data-label=(language.models_price()) { (price(context, &data.prices, name)) }
             td.number data-label=(language.last_24_hours()) { (use_cell(language, &used.day)) }
             td.number data-label=(language.last_30_days()) { (use_cell(language, &used.month)) }
-            td.wide { span.links {
-                a href=(href("/usage", &[("model", name), ("span", "30d")])) { (language.usage()) } " "
-                a href=(href("/logs", &[("model", name)])) { (language.usage_its_logs()) } " "
-                a href=(href("/quota", &[("model", name)])) { (language.quota()) }
-            } }
         }
     }
 }

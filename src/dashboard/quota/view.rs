@@ -15,7 +15,7 @@ use crate::pool::keys::key_status::LimitSource;
 use crate::pool::keys::quota_overview::{
     HeldBack, ModelQuotaStatus, ModelQuotaTotals, ProjectQuota, QuotaMeasure,
 };
-use crate::pool::keys::upstream_key::ProjectId;
+use crate::pool::keys::upstream_key::{Billing, ProjectId};
 use crate::pool::quota::forecast::Forecast;
 use crate::pool::quota::limits::Measure;
 
@@ -273,7 +273,10 @@ fn project_cell(context: &PageContext, data: &QuotaData, project: &ProjectQuota)
         th scope="row" {
             span.named {
                 @match keys { Some(keys) => { a href=(keys) { (name) } }, None => (name) }
-                span.note.muted { (language.keys_counted(project.keys)) " · " (language.billing_label(project.billing)) }
+                span.note.muted {
+                    (language.keys_counted(project.keys))
+                    @if project.billing != Billing::Unknown { " · " (language.billing_label(project.billing)) }
+                }
                 @if project.working_keys == 0 { (badge(Tone::Bad, language.quota_no_working_key())) }
                 @if let Some(held_back) = &project.held_back { (held_back_badge(context, held_back)) }
             }

@@ -30,7 +30,6 @@ translations! {
     client_key_state = "State", "狀態";
     client_key_limits = "Limits", "限制";
     client_key_scopes = "Permissions", "權限範圍";
-    client_key_today = "Today", "今日";
     client_key_requests = "Requests", "請求數";
     client_key_success = "Success", "成功率";
     client_key_tokens = "Tokens", "Token 數";
@@ -83,7 +82,7 @@ translations! {
     copy_it_now = "Copy it now: the key is shown only once, and never stored in readable form.", "請立即複製：金鑰只顯示這一次，系統不會以可讀形式儲存。";
     already_shown = "This key was already shown", "此金鑰已顯示過";
     already_shown_text = "A key is shown only once, right after it is created. If it is lost, create another key and delete this one.", "金鑰只在建立後顯示一次。若已遺失，請另建一個並刪除這一個。";
-    use_it = "Usage", "使用方式";
+    use_it = "Connect a program", "連接程式";
     use_it_lead = "Any Gemini or OpenAI client works. Base URL:", "可使用任何 Gemini 或 OpenAI 用戶端，Base URL 為";
     to_its_page = "View key", "檢視金鑰";
     snippet_client = "Client", "用戶端";
@@ -102,14 +101,12 @@ translations! {
     last_24_hours = "24 hours", "24 小時";
     last_30_days = "30 days", "30 天";
     no_requests_in_range = "No requests in this period", "此期間沒有請求";
-    failed_requests = "Failed", "失敗";
-    requests_unit = "requests", "次請求";
-    tokens_unit = "tokens", "Token";
+    failed_requests = "failed", "失敗";
     today_unit = "today", "今日";
-    at_list_price = "estimated at list price", "依定價估算";
     tags_short = "Tags of upstream keys", "上游金鑰標籤";
-    this_month = "This month", "本月";
-    all_time = "All time", "累計";
+    this_month = "this month", "本月";
+    this_month_at_list_price = "this month, estimated at list price", "本月，依定價估算";
+    all_time = "all time", "累計";
     recent_failures = "Failed requests", "失敗的請求";
     its_requests = "Requests of this key", "此金鑰的請求";
     changed_at = "Time", "時間";

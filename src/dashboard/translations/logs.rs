@@ -12,7 +12,6 @@ translations! {
     log_model = "Model", "模型";
     log_client = "Client key", "用戶端金鑰";
     log_key = "Upstream key", "上游金鑰";
-    any_upstream_key = "Any key", "所有上游金鑰";
     log_status = "Status", "狀態碼";
     log_kind = "Kind", "類型";
     log_ip = "Client IP address", "用戶端 IP 位址";
@@ -92,10 +91,7 @@ translations! {
     views_are_full = "You have 50 views. Delete one first.", "您已有 50 個檢視，請先刪除其中一個。";
     rename = "Rename", "改名";
     invalid_value = "Not valid", "無效的值";
-    any_outcome = "Any outcome", "所有結果";
     outcome_failed = "Any failure", "所有失敗";
-    any_model = "Any model", "所有模型";
-    any_client = "Any client key", "所有用戶端金鑰";
     any_kind = "Requests and checks", "請求與檢查";
     only_requests = "Requests only", "只顯示請求";
     only_checks = "Checks only", "只顯示檢查";

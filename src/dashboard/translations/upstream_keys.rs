@@ -38,7 +38,7 @@ translations! {
     import_length(count: &str) = "{count} characters", "{count} 個字元";
     import_unusual = "unusual: Google's keys have 39 characters from AIza on, or begin with AQ.", "格式少見：Google 金鑰以 AIza 開頭共 39 字元，或以 AQ. 開頭";
     tokens_today = "Tokens today", "今日 Token 數";
-    tokens_counted(count: &str) = "{count} tokens", "{count} Token";
+    requests_with(tokens: &str) = "requests, {tokens} tokens", "次請求，{tokens} Token";
     quota_used = "Daily quota", "今日配額";
     quota_used_up = "used up", "已用完";
     last_used = "Last used", "最近使用";

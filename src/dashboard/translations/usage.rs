@@ -17,7 +17,7 @@ translations! {
     usage_before_points(points: &str) = "{points} points vs the period before", "較前一期 {points} 個百分點";
     usage_range(begin: &str, end: &str) = "{begin} to {end}", "{begin} 至 {end}";
     usage_compared_with(range: &str) = "compared with {range}", "與 {range} 比較";
-    usage_saved = "Saved by a second attempt", "重試救回";
+    usage_saved = "Saved by retries", "重試救回";
     usage_saved_hint = "Successes with more than one attempt", "經過一次以上嘗試而成功的請求";
     usage_saved_text = "failures that clients never saw", "用戶端未察覺的失敗";
     usage_saved_short = "Saved", "重試救回";

@@ -193,7 +193,7 @@ fn stats(context: &PageContext, key: &DashboardKey) -> Markup {
             (stat(language.last_used(), html! {
                 @if let Some(at) = key.last_used_at { (ago(context, at, context.now)) } @else { (language.never()) }
             }, ""))
-            (stat(language.key_since_added(), number(key.all_time.requests), language.tokens_counted(&tokens(key.all_time.tokens.unsigned_abs()))))
+            (stat(language.key_since_added(), number(key.all_time.requests), language.requests_with(&tokens(key.all_time.tokens.unsigned_abs()))))
         }
     }
 }

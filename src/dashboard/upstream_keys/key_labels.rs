@@ -91,7 +91,7 @@ pub fn quota(language: Language, fullest_window: Option<(&QuotaWindowStatus, u64
         @if let Some((window, limit)) = fullest_window {
             @let label = format!("{} / {}", number(window.used), number(limit));
             span.lines.quota {
-                span.small {
+                span.small.nowrap {
                     (label) " "
                     @if window.measure == Measure::TokensPerDay { (language.quota_tokens()) } @else { (language.quota_requests()) }
                 }

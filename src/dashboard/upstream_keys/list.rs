@@ -12,7 +12,7 @@ use crate::app::App;
 use crate::clock::Timestamp;
 use crate::dashboard::bulk::{self, BulkButton};
 use crate::dashboard::components::{
-    ago, empty_state, href, number, select, success_rate, tabs, tokens, until,
+    ago, empty_state, field, href, number, select, success_rate, tabs, tokens, until,
 };
 use crate::dashboard::error_page::ErrorPage;
 use crate::dashboard::layout::{self, Section, heading};
@@ -232,23 +232,28 @@ fn filters(language: Language, query: &KeyListQuery) -> Markup {
         ("paid", language.billing_label(Billing::Paid)),
         ("unknown", language.unknown()),
     ];
+    let text = |name: &str, value: &str| {
+        html! { input #{ "filter-" (name) } name=(name) value=(value) autocomplete="off"; }
+    };
     html! {
-        form.filters.of-keys method="get" action=(PATH) role="search" {
-            input type="search" name="q" value=(query.q) placeholder=(language.search_keys()) aria-label=(language.search_keys()) data-search;
-            @if !query.state.is_empty() { input type="hidden" name="state" value=(query.state); }
-            details.more open[query.has_more_filters()] {
-                summary.button { (language.more_filters()) }
+        form.log-filters method="get" action=(PATH) role="search" {
+            div.filters {
+                input type="search" name="q" value=(query.q) placeholder=(language.search_keys()) aria-label=(language.search_keys()) data-search;
+                @if !query.state.is_empty() { input type="hidden" name="state" value=(query.state); }
+                button type="submit" { (language.search()) }
+                @if query.is_filtered() { a.button.plain href=(PATH) { (language.clear_filters()) } }
+            }
+            details #more-filters open[query.has_more_filters()] {
+                summary { (language.more_filters()) }
                 div.fields {
-                    label { span.label { (language.project()) } input name="project" value=(query.project) autocomplete="off"; }
-                    label { span.label { (language.one_tag()) } input name="tag" value=(query.tag) autocomplete="off"; }
-                    label { span.label { (language.priority()) } input name="priority" value=(query.priority) inputmode="numeric" autocomplete="off"; }
-                    label { span.label { (language.billing()) } (select("billing", "billing", &query.billing, &billings)) }
-                    label { span.label { (language.sorted_by()) } (select("sort", "sort", &query.sort, &sort_options(language))) }
+                    (field("filter-project", language.project(), None, None, text("project", &query.project)))
+                    (field("filter-tag", language.one_tag(), None, None, text("tag", &query.tag)))
+                    (field("filter-priority", language.priority(), None, None, text("priority", &query.priority)))
+                    (field("filter-billing", language.billing(), None, None, select("filter-billing", "billing", &query.billing, &billings)))
+                    (field("filter-sort", language.sorted_by(), None, None, select("filter-sort", "sort", &query.sort, &sort_options(language))))
                     label.check { input type="checkbox" name="failing" value="1" checked[query.failing == "1"]; (language.failing_today()) }
                 }
             }
-            button type="submit" { (language.search()) }
-            @if query.is_filtered() { a.button.plain href=(PATH) { (language.clear_filters()) } }
         }
     }
 }
@@ -344,12 +349,10 @@ fn table_row(context: &PageContext, row: &DashboardKey, key_status: Option<&KeyS
             (bulk::row_cell(language, row.id.0, &row.label))
             th scope="row" {
                 span.lines {
+                    a data-row-link href={ (PATH) "/" (row.id.0) } { (row.label) }
                     span {
-                        a data-row-link href={ (PATH) "/" (row.id.0) } { (row.label) }
-                        " " span.mono.muted.nowrap { "…" (row.last4) }
-                    }
-                    @if !row.tags.is_empty() {
-                        span { @for tag in &row.tags { span.tag { (tag) } " " } }
+                        span.mono.muted.nowrap { "…" (row.last4) }
+                        @for tag in &row.tags { " " span.tag { (tag) } }
                     }
                 }
             }

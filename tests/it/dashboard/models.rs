@@ -22,7 +22,6 @@ async fn an_own_price_is_shown_and_counts_for_the_next_request() {
     assert_eq!(pool.generate().await.status(), 200);
     let page = admin.get_page("/models").await;
     assert!(page.contains("gemini-2.5-flash") && page.contains("$0.30 / $2.50"));
-    assert!(page.contains("href=\"/quota?model=gemini-2.5-flash\""));
     for span in ["24 hours", "30 days"] {
         let cell = page.split_once(&format!("data-label=\"{span}\">"));
         let cell = cell.unwrap().1.split_once("</td>").unwrap().0;
