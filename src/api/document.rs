@@ -17,7 +17,7 @@ use crate::api::problem::{PROBLEM_JSON, Problem};
 /// Where the API begins.
 pub const BASE_PATH: &str = "/api/v1";
 const TOKEN: &str = "token";
-const DESCRIPTION: &str = "Everything that the dashboard can do. Lists come in pages: `next` is the cursor of the next \
+const DESCRIPTION: &str = "What the dashboard can do, for programs. Lists come in pages: `next` is the cursor of the next \
     page, `null` at the end. Times are RFC 3339 in UTC, durations whole milliseconds. Errors are RFC 9457 problems.";
 
 /// Adds the base path, the token, the ids of the operations and the statuses that follow from their input.

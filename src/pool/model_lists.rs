@@ -49,6 +49,19 @@ impl ModelListPace {
         }
     }
 
+    /// The projects whose lists are due, in the order in which they became due: those that were never tried first. So lists that
+    /// cannot be read do not keep others from being read.
+    pub fn in_order<T>(
+        &self,
+        mut projects: Vec<(ProjectId, T)>,
+        now: Timestamp,
+    ) -> Vec<(ProjectId, T)> {
+        let due_at = |project: ProjectId| self.due_at.get(&project).copied();
+        projects.retain(|(project, _)| due_at(*project).is_none_or(|at| at <= now));
+        projects.sort_by_key(|(project, _)| due_at(*project));
+        projects
+    }
+
     /// Whether the list of a project is to be read now. If so, it is not read again until it is due.
     pub fn take(&mut self, project: ProjectId, now: Timestamp) -> bool {
         let is_due = self.due_at.get(&project).is_none_or(|at| *at <= now);
@@ -104,6 +117,20 @@ mod tests {
         assert!(pace.take(other, NOW + RETRY_AFTER));
         pace.has_read(other, NOW);
         assert!(!pace.take(other, NOW + RETRY_AFTER));
+    }
+
+    #[test]
+    fn lists_that_cannot_be_read_leave_others_their_turn() {
+        let (failing, stale, new) = (ProjectId(1), ProjectId(2), ProjectId(3));
+        let mut pace = ModelListPace::new([(stale, NOW)], NOW);
+        let later = NOW + REFRESH_AFTER;
+        assert!(pace.take(failing, later));
+        let all = || vec![(failing, ()), (stale, ()), (new, ())];
+
+        assert_eq!(pace.in_order(all(), later), [(new, ()), (stale, ())]);
+        let again = later + RETRY_AFTER;
+        let order = [(new, ()), (stale, ()), (failing, ())];
+        assert_eq!(pace.in_order(all(), again), order);
     }
 
     proptest! {

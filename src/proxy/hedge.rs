@@ -25,21 +25,31 @@ pub struct Hedged {
     pub failed: Option<Attempt>,
 }
 
-/// After how long the request is hedged; `None`: it is not. A request is hedged only if any project may serve it.
+/// Whether the request may be hedged: the setting allows it, and any project may serve it.
+fn is_possible(settings: &Settings, incoming: &Incoming, route: &RouteConstraint) -> bool {
+    let is_wanted = settings.hedge_percent > 0 && !incoming.quota_model().is_empty();
+    is_wanted && !route.is_bound() && !incoming.is_bound()
+}
+
+/// Counts a request, once for all its attempts, if it may be hedged: a share of those may be.
+pub fn count_request(app: &App, settings: &Settings, incoming: &Incoming, route: &RouteConstraint) {
+    if is_possible(settings, incoming, route) {
+        let mut hedging = app.hedging.lock();
+        hedging.count_request(settings.hedge_percent);
+    }
+}
+
+/// After how long an attempt is hedged; `None`: it is not.
 pub fn hedge_delay(
     app: &App,
     settings: &Settings,
     incoming: &Incoming,
     route: &RouteConstraint,
 ) -> Option<Duration> {
-    let model = incoming.quota_model();
-    let is_possible = settings.hedge_percent > 0 && !model.is_empty();
-    if !is_possible || route.is_bound() || incoming.is_bound() {
+    if !is_possible(settings, incoming, route) {
         return None;
     }
-    let mut hedging = app.hedging.lock();
-    hedging.count_request(settings.hedge_percent);
-    hedging.slow_after(model)
+    app.hedging.lock().slow_after(incoming.quota_model())
 }
 
 /// Sends the request with the lease's key and, if its answer has not begun after `delay`, with one of another project too.

@@ -164,8 +164,8 @@ impl<'a> KeySelector<'a> {
         }
         let mut tried = self.tried.clone();
         tried.add(key, project, KeyReuse::Never);
-        let lease = self.app.keys.lease(&request, &tried, clock::now()).ok()?;
-        (lease.key.project_id != project).then_some(lease)
+        let keys = &self.app.keys;
+        keys.lease_untried_project(&request, &tried, clock::now())
     }
 
     /// A key of the preferred project, if one is ready. If none is, the project is no longer preferred.

@@ -7,6 +7,7 @@ use crate::pool::settings::Settings;
 use crate::proxy::admit::admit;
 use crate::proxy::attempt::Attempt;
 use crate::proxy::caller::Caller;
+use crate::proxy::hedge::count_request;
 use crate::proxy::incoming::Incoming;
 use crate::proxy::lease::KeySelector;
 use crate::proxy::list::{Listed, MergedPage, list};
@@ -70,6 +71,7 @@ pub async fn send(
             Listed::Failed(attempt) => Sent::Attempt(attempt),
         });
     }
+    count_request(app, settings, incoming, &route);
     let models = fallback_models(settings, client, incoming, &route);
     let mut sent = send_with_retry(app, settings, &mut selector, incoming, &route, record).await;
     for model in models {

@@ -187,30 +187,30 @@ pub async fn list_times(db: impl SqliteExecutor<'_>) -> Result<Vec<(ProjectId, T
     Ok(rows.into_iter().map(|row| (row.id, row.at)).collect())
 }
 
-/// For each project whose list was not read since `before`, its key in use that worked last: the projects without a list
-/// first, then the oldest lists.
+/// Each project whose list was not read since `before`, with its key in use that worked last.
 pub async fn list_due(
     db: impl SqliteExecutor<'_>,
     before: Timestamp,
-    limit: u32,
-) -> Result<Vec<UpstreamKeyId>> {
+) -> Result<Vec<(ProjectId, UpstreamKeyId)>> {
     let keys = sqlx::query!(
         r#"
-        SELECT k.id AS "id!: UpstreamKeyId", max(coalesce(k.last_used_at_ms, k.checked_at_ms)) AS "worked_at: Timestamp"
+        SELECT
+            k.project_id AS "project_id!: ProjectId", k.id AS "id!: UpstreamKeyId",
+            max(coalesce(k.last_used_at_ms, k.checked_at_ms)) AS "worked_at: Timestamp"
         FROM upstream_keys AS k
         LEFT JOIN project_models AS p ON p.project_id = k.project_id
         WHERE k.removed_at_ms IS NULL AND k.enabled AND k.state = 'ready'
             AND coalesce(k.last_used_at_ms, k.checked_at_ms) IS NOT NULL
             AND (p.listed_at_ms IS NULL OR p.listed_at_ms < ?1)
         GROUP BY k.project_id
-        ORDER BY p.listed_at_ms NULLS FIRST
-        LIMIT ?2
         "#,
         before,
-        limit,
     );
     let keys = keys.fetch_all(db).await?;
-    Ok(keys.into_iter().map(|key| key.id).collect())
+    Ok(keys
+        .into_iter()
+        .map(|key| (key.project_id, key.id))
+        .collect())
 }
 
 /// The models that projects with keys in use list.
@@ -402,11 +402,14 @@ mod tests {
         let times = list_times(&db.readers).await.unwrap();
         assert_eq!(times, [(ProjectId(2), NOW), (ProjectId(3), later)]);
         // No key has worked yet.
-        assert_eq!(list_due(&db.readers, later, 10).await.unwrap(), []);
+        assert_eq!(list_due(&db.readers, later).await.unwrap(), []);
         let worked = "UPDATE upstream_keys SET checked_at_ms = 5";
         sqlx::query(worked).execute(&db.writer).await.unwrap();
-        assert_eq!(list_due(&db.readers, later, 10).await.unwrap(), [keys[1]]);
-        assert_eq!(list_due(&db.readers, NOW, 10).await.unwrap(), []);
+        assert_eq!(
+            list_due(&db.readers, later).await.unwrap(),
+            [(ProjectId(2), keys[1])]
+        );
+        assert_eq!(list_due(&db.readers, NOW).await.unwrap(), []);
     }
 
     #[sqlx::test]

@@ -17,8 +17,6 @@ use crate::tasks::recheck_keys::KeyChecker;
 
 /// A pass reads all keys of the database, which takes some ten milliseconds with 50,000 of them.
 const PERIOD: Duration = Duration::from_mins(10);
-/// More than the pace of the lists allows in a period.
-const MAX_LISTS_PER_PASS: u32 = 128;
 
 /// Runs for ever.
 pub async fn run(app: Arc<App>) {
@@ -41,10 +39,11 @@ pub async fn pass(app: &App, now: Timestamp) -> Result<usize> {
     model_lists::prune_projects(&mut tx).await?;
     tx.commit().await?;
     let before = now - REFRESH_AFTER;
-    let due = model_lists::list_due(&app.db.readers, before, MAX_LISTS_PER_PASS).await?;
+    let due = model_lists::list_due(&app.db.readers, before).await?;
+    let due = app.model_lists.lock().in_order(due, now);
     let checker = KeyChecker::of(app);
     let mut count = 0;
-    for id in due {
+    for (_, id) in due {
         let key = {
             let keys = app.keys.lock();
             let key = keys.get(id).filter(|key| key.enabled);

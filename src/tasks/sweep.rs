@@ -88,6 +88,12 @@ async fn sweep_database(app: &App, now: Timestamp) {
     let uses = std::mem::take(&mut *app.old_secret_uses.lock());
     let uses: Vec<_> = uses.into_iter().collect();
     let recorded = rotation::record_uses(&app.db.writer, &uses).await;
+    if recorded.is_err() {
+        let mut unrecorded = app.old_secret_uses.lock();
+        for (id, at) in uses {
+            unrecorded.entry(id).or_insert(at);
+        }
+    }
     if let Err(error) = recorded.and(rotation::wipe_ended(&app.db.writer, now).await) {
         tracing::warn!("old secrets of client keys could not be updated: {error}");
     }

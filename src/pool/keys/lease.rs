@@ -89,6 +89,20 @@ impl SharedKeyRegistry {
         })
     }
 
+    /// Leases a key of a project that was not tried; see [`KeyRegistry::lease_untried_project`].
+    pub fn lease_untried_project(
+        &self,
+        wanted: &LeaseRequest,
+        tried: &TriedKeys,
+        now: Timestamp,
+    ) -> Option<Lease> {
+        let key = self.lock().lease_untried_project(wanted, tried, now)?;
+        Some(Lease {
+            key,
+            keys: self.clone(),
+        })
+    }
+
     /// Leases a given key; see [`KeyRegistry::lease_key`].
     pub fn lease_key(
         &self,

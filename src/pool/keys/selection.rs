@@ -160,6 +160,21 @@ impl KeyRegistry {
         selected.map(|id| self.lease_selected(id, model, index, lease_request, tried, now))
     }
 
+    /// The same, but only a key of a project that was not tried; `None`: none is ready.
+    pub fn lease_untried_project(
+        &mut self,
+        lease_request: &LeaseRequest,
+        tried: &TriedKeys,
+        now: Timestamp,
+    ) -> Option<LeasedKey> {
+        let model = self.check_breakers(lease_request, now).ok()?;
+        let index = self.prepare_ready_index(lease_request, now);
+        let selected = self.select(index, lease_request, tried, now).ok();
+        let index = self.discard_project_index(index, lease_request);
+        let id = selected.filter(|id| !tried.has_project(self.by_id[id].row.project_id))?;
+        Some(self.lease_selected(id, model, index, lease_request, tried, now))
+    }
+
     /// Leases this key of the required project if it is ready, regardless of the rank of the others.
     pub fn lease_key(
         &mut self,
