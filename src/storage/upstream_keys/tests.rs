@@ -273,7 +273,7 @@ async fn changes_of_keys_are_in_the_audit_log_without_the_secret(pool: SqlitePoo
         r#"create upstream_key key-01: - → {"label":"key-01","last4":"01","priority":0,"project":null,"tags":[],"weight":1}"#,
         r#"create project projects/7: - → {"name":null,"number":"projects/7"}"#,
         r#"update project projects/7: {"billing":"unknown"} → {"billing":"paid"}"#,
-        r#"update upstream_key key-01: {"label":"key-01","project":null} → {"label":"first","project":"7"}"#,
+        r#"update upstream_key key-01: {"billing":"unknown","label":"key-01","project":null} → {"billing":"paid","label":"first","project":"7"}"#,
         r#"disable upstream_key first: {"enabled":true} → {"enabled":false}"#,
         r#"enable upstream_key first: {"enabled":false,"state":"invalid"} → {"enabled":true,"state":"ready"}"#,
         r#"clear upstream_key first: {"rule":null,"state":"invalid"} → {"state":"ready"}"#,
