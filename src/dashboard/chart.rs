@@ -321,7 +321,7 @@ mod tests {
         let values = [vec![Some(0.0), None], vec![None, None]];
         let empty = figure(Language::English, &chart(ChartKind::Stacked, &bins, values));
         let empty = empty.into_string();
-        assert!(empty.contains("No requests in this period"), "{empty}");
+        assert!(empty.contains("No data in this period"), "{empty}");
         assert!(!empty.contains("<svg") && !empty.contains("data-chart"));
     }
 

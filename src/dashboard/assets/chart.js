@@ -1,12 +1,12 @@
-// Charts to explore: uPlot draws the numbers of the server's charts for pointer, touch and keyboard.
+// uPlot draws the numbers of the charts, for pointer, touch and keyboard.
 "use strict";
 {
   const compact = new Intl.NumberFormat("en", { notation: "compact", maximumSignificantDigits: 3 }).format;
   const units = {
     ms: (value) => (value < 1000 ? `${value} ms` : `${value / 1000} s`),
-    usd: (value) => `$${Math.abs(value * 100 - Math.round(value * 100)) < 1e-6 ? value.toFixed(2) : +value.toPrecision(3)}`,
+    usd: (value) => `$${(value = +value.toPrecision(3)) == value.toFixed(2) ? value.toFixed(2) : value}`,
   };
-  // A value above zero has at least this share of the height, as in the server's drawing.
+  // The least share of the height of a value above zero.
   const LEAST = 0.03, explored = new Map();
   const element = (parent, name, className, text = "") => {
     const made = document.createElement(name);
