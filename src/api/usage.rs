@@ -155,7 +155,7 @@ async fn list(
     let db = &app.db.readers;
     let largest = usage::list_largest(db, table, grouping, None, &periods, (order, limit)).await?;
     let groups: Vec<_> = largest.iter().map(|(group, _)| group.clone()).collect();
-    let names = usage::list_names(db, grouping, &groups).await?;
+    let names = usage::names::list_names(db, grouping, &groups).await?;
     let is_model = grouping == UsageGrouping::Model;
     let items = largest.into_iter().map(|(group, sums)| match group {
         UsageGroup::Id(id) => {

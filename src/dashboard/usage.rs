@@ -139,7 +139,7 @@ impl UsageData {
             let largest = &groups[..groups.len().min(series_of(grouping))];
             let periods = &data.range.periods;
             let (names, cells, mut before) = try_join!(
-                usage::list_names(db, grouping, &groups),
+                usage::names::list_names(db, grouping, &groups),
                 usage::list_cells(db, table, grouping, filter, periods, largest),
                 data.sums_before(db, grouping, filter, &groups),
             )?;
@@ -197,7 +197,7 @@ impl UsageData {
         };
         let largest = LargestGroups {
             found,
-            names: usage::list_names(db, grouping, &groups).await?,
+            names: usage::names::list_names(db, grouping, &groups).await?,
             before,
         };
         data.set_groups(context.language, grouping, largest, &cells);
@@ -364,7 +364,7 @@ async fn name_of_filter(
     else {
         return Ok(Some(value.to_owned()));
     };
-    let mut names = usage::list_names(db, grouping, &[UsageGroup::Id(id)]).await?;
+    let mut names = usage::names::list_names(db, grouping, &[UsageGroup::Id(id)]).await?;
     Ok(Some(names.remove(&id).unwrap_or_else(|| value.to_owned())))
 }
 

@@ -1,12 +1,14 @@
 //! Usage: sums of rollups over hours or days, by model, client key, upstream key, project or tag. No row of the log is read.
 
+pub mod names;
+
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
 use std::ops::AddAssign;
 
 use serde_json::{Value, json};
 use sqlx::sqlite::SqliteRow;
-use sqlx::{QueryBuilder, Row, Sqlite, SqliteExecutor, SqlitePool};
+use sqlx::{QueryBuilder, Row, Sqlite, SqlitePool};
 
 use crate::clock::Timestamp;
 use crate::pool::clients::client_key::ClientKeyId;
@@ -557,59 +559,6 @@ pub async fn list_cells(
     let cells = cells.into_iter();
     let cells = cells.map(|((bin, group), sums)| UsageCell { bin, group, sums });
     Ok(cells.collect())
-}
-
-/// The names of groups; a group that is gone has none.
-pub async fn list_names(
-    db: impl SqliteExecutor<'_>,
-    grouping: UsageGrouping,
-    groups: &[UsageGroup],
-) -> Result<HashMap<i64, String>> {
-    let ids = groups.iter().filter_map(|group| match group {
-        UsageGroup::Id(id) => Some(*id),
-        UsageGroup::Tag(_) | UsageGroup::None => None,
-    });
-    let ids = json_array(&ids.collect::<Vec<_>>());
-    let names: Vec<(i64, String)> = match grouping {
-        UsageGrouping::Model => {
-            let names = sqlx::query!(
-                r#"SELECT id AS "id!: i64", value AS name FROM strings WHERE id IN (SELECT value FROM json_each(?1))"#,
-                ids
-            );
-            let names = names.fetch_all(db).await?.into_iter();
-            names.map(|row| (row.id, row.name)).collect()
-        }
-        UsageGrouping::ClientKey => {
-            let names = sqlx::query!(
-                r#"SELECT id AS "id!: i64", name FROM client_keys WHERE id IN (SELECT value FROM json_each(?1))"#,
-                ids
-            );
-            let names = names.fetch_all(db).await?.into_iter();
-            names.map(|row| (row.id, row.name)).collect()
-        }
-        UsageGrouping::UpstreamKey => {
-            let names = sqlx::query!(
-                r#"SELECT id AS "id!: i64", label AS name FROM upstream_keys WHERE id IN (SELECT value FROM json_each(?1))"#,
-                ids
-            );
-            let names = names.fetch_all(db).await?.into_iter();
-            names.map(|row| (row.id, row.name)).collect()
-        }
-        UsageGrouping::Project => {
-            let names = sqlx::query!(
-                r#"
-                SELECT id AS "id!: i64", coalesce(name, number, '#' || id) AS "name!: String"
-                FROM projects
-                WHERE id IN (SELECT value FROM json_each(?1))
-                "#,
-                ids
-            );
-            let names = names.fetch_all(db).await?.into_iter();
-            names.map(|row| (row.id, row.name)).collect()
-        }
-        UsageGrouping::Tag => Vec::new(),
-    };
-    Ok(names.into_iter().collect())
 }
 
 /// The number of rows that a table has at most in a period.

@@ -7,6 +7,9 @@ use std::path::{Path, PathBuf};
 /// Files that may import each other, and why one file for both would be worse.
 const ALLOWED_CIRCLES: &[(&[&str], &str)] = &[];
 
+/// A file that is longer is about more than one thing.
+const MAX_LINES: usize = 600;
+
 /// The folders and top-level files of `src`, lowest first. A line imports lines above it only, never a neighbour.
 const LAYERS: &[&[&str]] = &[
     &["clock"],
@@ -269,6 +272,20 @@ fn folders_import_only_what_lies_below_them() {
         }
     }
     assert!(wrong.is_empty(), "imports against the order: {wrong:#?}");
+}
+
+#[test]
+fn no_file_is_long() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut long = Vec::new();
+    for path in files_below(&root.join("src"), &["rs"]) {
+        let lines = fs::read_to_string(&path).unwrap().lines().count();
+        if lines > MAX_LINES {
+            let path = path.strip_prefix(root).unwrap().display().to_string();
+            long.push((path, lines));
+        }
+    }
+    assert_eq!(long, [], "files of more than {MAX_LINES} lines");
 }
 
 #[test]

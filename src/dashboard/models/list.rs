@@ -117,7 +117,7 @@ async fn list_uses(db: &SqlitePool, now: Timestamp) -> Result<BTreeMap<String, M
         .iter()
         .chain(&of_days)
         .map(|(group, _)| group.clone());
-    let names = usage::list_names(db, grouping, &groups.collect::<Vec<_>>()).await?;
+    let names = usage::names::list_names(db, grouping, &groups.collect::<Vec<_>>()).await?;
     let name_of = |group: &UsageGroup| match group {
         UsageGroup::Id(id) => names.get(id).cloned(),
         UsageGroup::Tag(_) | UsageGroup::None => None,

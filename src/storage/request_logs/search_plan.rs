@@ -1,5 +1,7 @@
 //! `SearchPlan`: a log filter as SQL conditions, and the index that finds its rows.
 
+mod sql_fragment;
+
 use std::ops::RangeInclusive;
 
 use sqlx::{QueryBuilder, Sqlite, SqlitePool};
@@ -14,6 +16,9 @@ use crate::storage::request_logs::filter::{
     LogFilter, OutcomeFilter, OutcomeSet, RowIndex, StatusFilter, TEXT_COLUMNS,
 };
 use crate::storage::request_logs::id_range::IdRange;
+use crate::storage::request_logs::search_plan::sql_fragment::{
+    SqlFragment, SqlValue, json, push, push_all, push_range,
+};
 
 /// Number of candidates from which the density of an index scan is estimated.
 const PROBE_SIZE: usize = 300;
@@ -52,16 +57,6 @@ impl Predicate {
     }
 }
 
-/// A part of a statement: fixed text, and the values of its parameters.
-#[derive(Debug, Clone)]
-struct SqlFragment(&'static str, Vec<SqlValue>);
-
-#[derive(Debug, Clone)]
-enum SqlValue {
-    Number(i64),
-    Text(String),
-}
-
 /// A scan of an index, or several merged scans.
 #[derive(Debug, Clone)]
 struct IndexScan {
@@ -80,18 +75,6 @@ impl IndexScan {
     fn each(index: RowIndex, values: impl IntoIterator<Item = SqlValue>) -> Self {
         let arguments = values.into_iter().map(|value| vec![value]).collect();
         Self { index, arguments }
-    }
-}
-
-impl From<i64> for SqlValue {
-    fn from(number: i64) -> Self {
-        Self::Number(number)
-    }
-}
-
-impl From<&str> for SqlValue {
-    fn from(text: &str) -> Self {
-        Self::Text(text.to_owned())
     }
 }
 
@@ -574,40 +557,6 @@ fn push_scan(
     let newest = " UNION ALL SELECT id FROM (SELECT DISTINCT request_id AS id FROM attempts \
                   WHERE request_id > (SELECT until_id FROM indexed_requests) AND ";
     push_part(newest, "request_id");
-}
-
-fn json(ids: &[i64]) -> SqlValue {
-    SqlValue::Text(json_array(ids))
-}
-
-fn push_all(query: &mut QueryBuilder<Sqlite>, conditions: &[&SqlFragment]) {
-    query.push("true");
-    for SqlFragment(text, values) in conditions {
-        query.push(" AND ");
-        push(query, text, values);
-    }
-}
-
-/// Appends the text with its values bound.
-fn push(query: &mut QueryBuilder<Sqlite>, text: &'static str, values: &[SqlValue]) {
-    let mut values = values.iter();
-    for (index, part) in text.split('?').enumerate() {
-        if index > 0 {
-            match values.next() {
-                Some(SqlValue::Number(number)) => query.push_bind(*number),
-                Some(SqlValue::Text(text)) => query.push_bind(text.clone()),
-                None => query.push("NULL"),
-            };
-        }
-        query.push(part);
-    }
-}
-
-fn push_range(query: &mut QueryBuilder<Sqlite>, id: &str, range: IdRange, before: &str) {
-    query.push(format_args!("{before}{id} >= "));
-    query.push_bind(range.least);
-    query.push(format_args!(" AND {id} < "));
-    query.push_bind(range.end);
 }
 
 /// A line of `EXPLAIN QUERY PLAN`.

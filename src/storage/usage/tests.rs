@@ -178,7 +178,9 @@ async fn the_largest_groups_come_first_and_their_cells_add_up(pool: SqlitePool) 
             .await
             .unwrap();
         let groups: Vec<_> = found.iter().map(|(group, _)| group.clone()).collect();
-        let names = list_names(&db.readers, grouping, &groups).await.unwrap();
+        let names = names::list_names(&db.readers, grouping, &groups)
+            .await
+            .unwrap();
         let shown = groups.iter().map(|group| match group {
             UsageGroup::Id(id) => names.get(id).map_or("?", String::as_str),
             UsageGroup::Tag(tag) => tag,

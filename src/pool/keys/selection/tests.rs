@@ -591,32 +591,3 @@ proptest! {
         prop_assert_eq!(keys.in_flight(), u32::try_from(leases.len()).unwrap());
     }
 }
-
-#[test]
-fn no_key_of_a_tried_project_counts_a_request_that_is_not_sent() {
-    let mut keys = keys(&[1, 1, 2]);
-    observe_limit(&mut keys, 1, "flash", 2);
-    let mut tried = TriedKeys::default();
-    tried.add(UpstreamKeyId(1), ProjectId(1), KeyReuse::Never);
-    let request = lease_request("flash");
-
-    let other = keys.lease_untried_project(&request, &tried, START);
-    assert_eq!(other.map(|key| key.id), Some(UpstreamKeyId(3)));
-    tried.add(UpstreamKeyId(3), ProjectId(2), KeyReuse::Never);
-    for _ in 0..3 {
-        let none = keys.lease_untried_project(&request, &tried, START);
-        assert!(none.is_none(), "{none:?}");
-    }
-
-    // Both requests of the first project's day are left.
-    let in_first = LeaseRequest {
-        project: Some(ProjectId(1)),
-        ..lease_request("flash")
-    };
-    for _ in 0..2 {
-        let leased = keys.lease(&in_first, &TriedKeys::default(), START);
-        assert_eq!(leased.unwrap().project_id, ProjectId(1));
-    }
-    let third = keys.lease(&in_first, &TriedKeys::default(), START);
-    assert_eq!(third.unwrap_err(), until_midnight());
-}
