@@ -179,7 +179,7 @@ async fn do_the_usual_jobs(language: &'static str) {
         let rows = "table[data-keys] tbody tr";
         // Filter and sort.
         browser.open("/upstream-keys").await;
-        tab_to(&browser, "form.filters [data-search]").await;
+        tab_to(&browser, "[role=search] [data-search]").await;
         type_text(&browser, "0002").await;
         browser.press("Enter").await;
         browser.wait_for_path("/upstream-keys").await;
