@@ -1,4 +1,6 @@
-//! Pages are accessible in every state: empty, with dialogs, menus, charts and confirmations open.
+//! Pages are accessible in every state: empty, with errors, with dialogs and menus open, with jobs that run or have ended.
+
+use gemini_pool::demo::fake_gemini::behaviour::{Behaviour, FakeKey};
 
 use crate::dashboard::pages::{self, examine_open_page};
 use crate::dashboard::status::empty_pool;
@@ -120,5 +122,101 @@ async fn pages_with_something_open_are_accessible() {
     browser.click("Menu").await;
     let found = browser.accessibility_violations().await;
     examination.problems.extend(found);
+    examination.finish();
+}
+
+#[tokio::test]
+async fn forms_with_errors_are_accessible() {
+    let pool = pages::pool().await;
+    let Some(mut examination) = Examination::start(&pool).await else {
+        return;
+    };
+    let submit = "[type=submit].primary";
+    for (path, field, value, button) in [
+        ("/client-keys/new", "Name", "", "Create key"),
+        ("/client-keys/1/edit", "cost_per_month", "10€", "Save"),
+        ("/settings/commit_wait_ms", "commit_wait_ms", "soon", "Save"),
+        ("/upstream-keys/import", "text", "", submit),
+        ("/upstream-keys/1/edit", "weight", "0", "Save"),
+        ("/egress-proxies/new", "address", "ftp://x", submit),
+        ("/alerts/targets/new?kind=webhook", "name", "", submit),
+        ("/account", "current", "wrong", submit),
+    ] {
+        let browser = &examination.browser;
+        browser.open(path).await;
+        // What the browser checks itself is not sent.
+        let script = "document.querySelectorAll('form').forEach(form => form.noValidate = true)";
+        browser.inject(script).await;
+        browser.fill(field, value).await;
+        browser.click(button).await;
+        let has_error =
+            "return Boolean(document.querySelector('.form-error, [aria-invalid=true]'))";
+        browser
+            .wait_until(&format!("{path} has an error"), async || {
+                (browser.inject(has_error).await == true).then_some(())
+            })
+            .await;
+        let name = path.replace(['/', '?', '='], "-");
+        examination.examine(&format!("error{name}")).await;
+    }
+    examination.finish();
+}
+
+#[tokio::test]
+async fn jobs_that_run_and_have_ended_are_accessible() {
+    let slow = FakeKey::new(
+        "AIza-key-of-the-states-000000001",
+        "projects/1",
+        Behaviour::SlowFirstByte(600_000),
+    );
+    // Long enough for a page of the job.
+    let short = FakeKey::new(
+        "AIza-key-of-the-states-000000002",
+        "projects/2",
+        Behaviour::SlowFirstByte(3_000),
+    );
+    let pool = TestPool::with_keys([slow, short]).await;
+    let Some(mut examination) = Examination::start(&pool).await else {
+        return;
+    };
+    let test = async |examination: &Examination, row: usize| {
+        let browser = &examination.browser;
+        browser.open("/upstream-keys").await;
+        let select = format!("document.querySelectorAll('[data-select]')[{row}].click()");
+        browser.inject(&select).await;
+        browser.click("Test").await;
+    };
+    test(&examination, 1).await;
+    examination.browser.wait_for_text("1 of 1").await;
+    examination.examine("job-ended").await;
+    // Its updates have ended, which is no loss of the connection.
+    let reads = "return performance.getEntriesByType('resource').filter((one) => one.name.endsWith('/problems')).length";
+    examination
+        .browser
+        .wait_until("the page has looked for problems", async || {
+            let reads = examination.browser.inject(reads).await;
+            (reads.as_u64() >= Some(3)).then_some(())
+        })
+        .await;
+    let text = examination.browser.text().await;
+    assert!(!text.contains("connection to the server"), "{text}");
+    test(&examination, 0).await;
+    examination
+        .browser
+        .wait_until("the job has a page", async || {
+            let path = examination.browser.path_and_query().await;
+            path.starts_with("/upstream-keys/jobs/").then_some(())
+        })
+        .await;
+    examination.examine("job-running").await;
+    examination.browser.open("/upstream-keys").await;
+    examination.examine("job-running-list").await;
+
+    let browser = &examination.browser;
+    browser.open("/quota/what-if").await;
+    browser.fill("number", "1").await;
+    browser.click("[type=submit].primary").await;
+    browser.wait_for_text("What the replay cannot know").await;
+    examination.examine("what-if-ended").await;
     examination.finish();
 }
