@@ -198,8 +198,8 @@ async fn jobs_that_run_and_have_ended_are_accessible() {
             (reads.as_u64() >= Some(3)).then_some(())
         })
         .await;
-    let text = examination.browser.text().await;
-    assert!(!text.contains("connection to the server"), "{text}");
+    let shown = examination.browser.text().await;
+    assert!(!shown.contains("connection to the server"), "{shown}");
     test(&examination, 0).await;
     examination
         .browser

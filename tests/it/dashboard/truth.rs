@@ -203,10 +203,11 @@ async fn times_are_right_where_the_clock_of_the_browser_is_wrong() {
         since: now,
         until: now + Duration::from_hours(30),
     };
-    let mut keys = pool.app.keys.lock();
-    let project = keys.get(UpstreamKeyId(1)).unwrap().project_id;
-    keys.set_cooldown(project, "*", cooldown);
-    drop(keys);
+    {
+        let mut keys = pool.app.keys.lock();
+        let project = keys.get(UpstreamKeyId(1)).unwrap().project_id;
+        keys.set_cooldown(project, "*", cooldown);
+    }
     let proxy = TestProxy::plain(&pool.url).await;
     browser.connect_through(&proxy.address);
     browser.set_clock_ahead(Duration::from_hours(1)).await;
