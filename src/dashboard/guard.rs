@@ -24,7 +24,7 @@ use crate::dashboard::error_page::{self, ErrorPage};
 use crate::dashboard::form_parts;
 use crate::dashboard::page_context::{BrowserContext, PageContext};
 use crate::dashboard::policy::set_security_headers;
-use crate::dashboard::problems;
+use crate::dashboard::pool_problem;
 use crate::error::{Error, Result};
 use crate::peer::{self, Peer};
 
@@ -91,7 +91,7 @@ pub async fn guard(
             Ok(mut request) => {
                 if let Some(context) = &mut context {
                     if is_page {
-                        context.problems = problems::find(&app);
+                        context.problems = pool_problem::find(&app);
                     }
                     if is_page && request.method() == Method::GET {
                         context.take_notice().await;

@@ -23,6 +23,7 @@ pub mod models;
 pub mod my_usage;
 pub mod page_context;
 pub mod policy;
+pub mod pool_problem;
 pub mod preferences;
 pub mod problems;
 pub mod quota;

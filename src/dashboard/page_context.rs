@@ -19,7 +19,7 @@ use crate::auth::csrf::CsrfToken;
 use crate::auth::session::SignedInAdmin;
 use crate::clock::{self, Timestamp};
 use crate::dashboard::policy::Nonce;
-use crate::dashboard::problems::PoolProblem;
+use crate::dashboard::pool_problem::PoolProblem;
 use crate::dashboard::translations::Language;
 use crate::error::Error;
 use crate::storage::admins::Admin;

@@ -6,36 +6,19 @@ use axum::extract::State;
 use maud::{Markup, html};
 
 use crate::app::App;
-use crate::clock;
 use crate::dashboard::components::{Tone, mark};
 use crate::dashboard::page_context::PageContext;
+use crate::dashboard::pool_problem::{self, PoolProblem};
 use crate::dashboard::translations::Language;
 use crate::pool::keys::overview::ServiceProblem;
 use crate::storage::write_health::WriteProblem;
 
 pub const PATH: &str = "/problems";
 
-/// A problem of the whole pool. The status page has its details.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum PoolProblem {
-    Service(ServiceProblem),
-    Write(WriteProblem),
-    LowDisk,
-}
-
 /// The problems for an open page.
 pub async fn show(State(app): State<Arc<App>>, context: PageContext) -> Markup {
     app.probe_requests.refresh().await;
-    view(context.language, &find(&app))
-}
-
-/// All problems that are known now.
-pub fn find(app: &App) -> Vec<PoolProblem> {
-    let service = app.service_problem(clock::now());
-    let service = service.map(PoolProblem::Service);
-    let write = app.recorder.problem().map(PoolProblem::Write);
-    let low_disk = app.low_disk.lock().map(|_| PoolProblem::LowDisk);
-    [service, write, low_disk].into_iter().flatten().collect()
+    view(context.language, &pool_problem::find(&app))
 }
 
 /// One notice with all problems; nothing without any.

@@ -227,12 +227,14 @@ async fn checks(pool: &TestPool) -> Vec<RequestLog> {
 }
 
 async fn into_one_project(pool: &TestPool) {
+    // Together: the server reloads what has a new revision as soon as it sees one.
+    let mut tx = pool.app.db.begin().await.unwrap();
     for statement in [
         "UPDATE revision SET value = value + 1",
         "UPDATE upstream_keys SET project_id = 1, revision = (SELECT value FROM revision)",
     ] {
-        let writer = &pool.app.db.writer;
-        sqlx::query(statement).execute(writer).await.unwrap();
+        sqlx::query(statement).execute(&mut *tx).await.unwrap();
     }
+    tx.commit().await.unwrap();
     pool.app.reload(clock::now()).await.unwrap();
 }
