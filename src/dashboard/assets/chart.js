@@ -1,4 +1,4 @@
-// uPlot draws the numbers of the charts, for pointer, touch and keyboard.
+// uPlot draws the charts for pointer, touch and keyboard.
 "use strict";
 {
   const compact = new Intl.NumberFormat("en", { notation: "compact", maximumSignificantDigits: 3 }).format;
@@ -6,7 +6,7 @@
     ms: (value) => (value < 1000 ? `${value} ms` : `${value / 1000} s`),
     usd: (value) => `$${(value = +value.toPrecision(3)) == value.toFixed(2) ? value.toFixed(2) : value}`,
   };
-  // The least share of the height of a value above zero.
+  // The least height of a value above zero.
   const LEAST = 0.03, explored = new Map();
   const element = (parent, name, className, text = "") => {
     const made = document.createElement(name);
@@ -156,7 +156,7 @@
         }],
       },
     }, values(), box);
-    // To whole bins, so that the log shows what the chart counts.
+    // To whole bins, which the log shows too.
     const zoom = (from, to) => {
       visible = [times.findLast((time) => time <= from) ?? times[0], times.find((time) => time >= to) ?? end];
       if (data.picks) return location.assign(link(...visible));
@@ -199,7 +199,7 @@
       act();
     });
     const { over } = plot;
-    // A part of the page that has the focus is not kept up to date.
+    // What has the focus is not kept up to date.
     over.onmousedown = (event) => event.preventDefault();
     over.addEventListener("pointerdown", (event) => {
       isTouch = event.pointerType === "touch";
@@ -212,7 +212,7 @@
     tip.hidden = true;
     new ResizeObserver(() => plot.setSize(size())).observe(box);
     matchMedia("(prefers-color-scheme: dark)").onchange = () => plot.redraw();
-    // The drawing moves into a newer figure of the page, with its cursor and its zoom.
+    // The drawing moves into a newer figure, with cursor and zoom.
     return (newer) => {
       const before = visible, isZoomed = !zoomed.hidden;
       newer.append(box, said, hint, zoomed);
