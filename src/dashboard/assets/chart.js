@@ -1,12 +1,12 @@
-// uPlot draws the charts for pointer, touch and keyboard.
+// Charts to explore: uPlot draws the numbers of the server's charts for pointer, touch and keyboard.
 "use strict";
 {
   const compact = new Intl.NumberFormat("en", { notation: "compact", maximumSignificantDigits: 3 }).format;
   const units = {
     ms: (value) => (value < 1000 ? `${value} ms` : `${value / 1000} s`),
-    usd: (value) => `$${(value = +value.toPrecision(3)) == value.toFixed(2) ? value.toFixed(2) : value}`,
+    usd: (value) => `$${+value.toPrecision(3)}`,
   };
-  // The least height of a value above zero.
+  // A value above zero has at least this share of the height, as in the server's drawing.
   const LEAST = 0.03, explored = new Map();
   const element = (parent, name, className, text = "") => {
     const made = document.createElement(name);
@@ -156,7 +156,7 @@
         }],
       },
     }, values(), box);
-    // To whole bins, which the log shows too.
+    // To whole bins, so that the log shows what the chart counts.
     const zoom = (from, to) => {
       visible = [times.findLast((time) => time <= from) ?? times[0], times.find((time) => time >= to) ?? end];
       if (data.picks) return location.assign(link(...visible));
@@ -199,7 +199,7 @@
       act();
     });
     const { over } = plot;
-    // What has the focus is not kept up to date.
+    // A part of the page that has the focus is not kept up to date.
     over.onmousedown = (event) => event.preventDefault();
     over.addEventListener("pointerdown", (event) => {
       isTouch = event.pointerType === "touch";
@@ -212,7 +212,7 @@
     tip.hidden = true;
     new ResizeObserver(() => plot.setSize(size())).observe(box);
     matchMedia("(prefers-color-scheme: dark)").onchange = () => plot.redraw();
-    // The drawing moves into a newer figure, with cursor and zoom.
+    // The drawing moves into a newer figure of the page, with its cursor and its zoom.
     return (newer) => {
       const before = visible, isZoomed = !zoomed.hidden;
       newer.append(box, said, hint, zoomed);
