@@ -26,8 +26,10 @@ const PAGES: [&str; 12] = [
 /// More than the controls of any page.
 const MOST_TABS: usize = 600;
 
-/// The focused element: whether it is seen, and what it is.
+/// The focused element: whether it is seen, and what it is. It is remembered by what it is, because live updates replace elements.
 const FOCUSED: &str = "
+    window.keyOf = (one) => [one.tagName, one.getAttribute('href'), one.id, one.name, one.value,
+        (one.getAttribute('aria-label') || one.textContent || '').replace(/[0-9]+/g, '').trim().slice(0, 40)].join('|');
     const focused = document.activeElement;
     if (!focused || focused === document.body) return null;
     const style = getComputedStyle(focused), place = focused.getBoundingClientRect();
@@ -37,16 +39,16 @@ const FOCUSED: &str = "
     const inView = place.bottom > 0 && place.top < innerHeight && place.width > 0 && place.height > 0;
     const name = focused.tagName + '#' + focused.id + '.' + focused.className + ' '
         + (focused.getAttribute('aria-label') || focused.textContent || focused.name || '').trim().slice(0, 40);
-    focused.dataset.reached = 'yes';
+    (window.reached ??= new Set()).add(keyOf(focused));
     return { name, seen: Boolean(shown), inView };
 ";
 
 /// The visible controls that were not reached; of a group of radio buttons one is.
 const MISSED: &str = "
     const all = document.querySelectorAll('a[href], button, input, select, textarea, summary, [tabindex=\"0\"]');
-    const missed = [...all].filter((one) => !one.dataset.reached && !one.disabled && one.type !== 'hidden'
+    const missed = [...all].filter((one) => !reached.has(keyOf(one)) && !one.disabled && one.type !== 'hidden'
         && one.tabIndex >= 0 && one.checkVisibility({ visibilityProperty: true }) && !one.closest('dialog:not([open])')
-        && !(one.type === 'radio' && document.querySelector(`[name=\"${one.name}\"][data-reached]`)));
+        && !(one.type === 'radio' && [...document.getElementsByName(one.name)].some((other) => reached.has(keyOf(other)))));
     return missed.map((one) => one.outerHTML.slice(0, 120));
 ";
 

@@ -138,9 +138,13 @@ async fn forms_with_errors_are_accessible() {
         ("/settings/commit_wait_ms", "commit_wait_ms", "soon", "Save"),
         ("/upstream-keys/import", "text", "", submit),
         ("/upstream-keys/1/edit", "weight", "0", "Save"),
-        ("/egress-proxies/new", "address", "ftp://x", submit),
-        ("/alerts/targets/new?kind=webhook", "name", "", submit),
-        ("/account", "current", "wrong", submit),
+        ("/egress-proxies/new", "url", "ftp://x", submit),
+        (
+            "/alerts/targets/new?kind=webhook",
+            "url",
+            "somewhere",
+            submit,
+        ),
     ] {
         let browser = &examination.browser;
         browser.open(path).await;
