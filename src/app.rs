@@ -313,22 +313,16 @@ impl App {
     async fn change_keys<T>(&self, items: Vec<T>, mut change: impl FnMut(&mut KeyRegistry, T)) {
         let mut items = items.into_iter().peekable();
         while items.peek().is_some() {
-            self.change_some_keys(items.by_ref().take(KEYS_PER_LOCK), &mut change);
+            {
+                let mut keys = self.keys.lock();
+                for item in items.by_ref().take(KEYS_PER_LOCK) {
+                    change(&mut keys, item);
+                }
+                // A request that waits gets the lock first.
+                MutexGuard::unlock_fair(keys);
+            }
             yield_now().await;
         }
-    }
-
-    fn change_some_keys<T>(
-        &self,
-        items: impl Iterator<Item = T>,
-        mut change: impl FnMut(&mut KeyRegistry, T),
-    ) {
-        let mut keys = self.keys.lock();
-        for item in items {
-            change(&mut keys, item);
-        }
-        // A request that waits gets the lock first.
-        MutexGuard::unlock_fair(keys);
     }
 
     /// Loads the usage of keys whose limits are new.

@@ -312,11 +312,11 @@ pub async fn insert(
 
 /// A subject that an act created.
 #[derive(Debug, Serialize)]
-pub struct CreatedSubject<'a> {
+pub struct CreatedSubject<'a, A> {
     pub id: i64,
     pub name: &'a str,
     /// A JSON object without secrets.
-    pub after: Value,
+    pub after: A,
 }
 
 /// Records the creation of many subjects of one kind.
@@ -324,7 +324,7 @@ pub async fn insert_created(
     tx: &mut Transaction<'_, Sqlite>,
     act: &Act,
     subject: Subject,
-    created: &[CreatedSubject<'_>],
+    created: &[CreatedSubject<'_, impl Serialize>],
 ) -> Result<()> {
     let created = json_array(created);
     let inserted = sqlx::query!(

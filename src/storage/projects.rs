@@ -78,23 +78,27 @@ pub async fn insert_unnamed(
     count: usize,
     act: &Act,
 ) -> Result<Vec<ProjectId>> {
-    let count = i64::try_from(count).unwrap_or(i64::MAX);
-    let ids = sqlx::query_scalar!(
-        r#"
+    let last_id = sqlx::query_scalar!(r#"SELECT coalesce(max(id), 0) AS "id!: i64" FROM projects"#);
+    let last_id = last_id.fetch_one(&mut **tx).await?;
+    let end = last_id + i64::try_from(count).unwrap_or(i64::MAX - last_id);
+    // Without `RETURNING`: each row that SQLite returns wakes a task.
+    let inserted = sqlx::query!(
+        "
         WITH RECURSIVE numbers (number) AS (
-            SELECT 1 WHERE ?1 > 0
+            SELECT ?1 + 1 WHERE ?2 > ?1
             UNION ALL
-            SELECT number + 1 FROM numbers WHERE number < ?1
+            SELECT number + 1 FROM numbers WHERE number < ?2
         )
-        INSERT INTO projects (created_at_ms, revision)
-        SELECT ?2, ?3 FROM numbers
-        RETURNING id AS "id!: ProjectId"
-        "#,
-        count,
+        INSERT INTO projects (id, created_at_ms, revision)
+        SELECT number, ?3, ?4 FROM numbers
+        ",
+        last_id,
+        end,
         act.now,
         act.revision,
     );
-    Ok(ids.fetch_all(&mut **tx).await?)
+    inserted.execute(&mut **tx).await?;
+    Ok((last_id + 1..=end).map(ProjectId).collect())
 }
 
 /// The project with this number of Google (`123`, `projects/123`) or this name of an admin's.

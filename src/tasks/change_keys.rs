@@ -1,5 +1,6 @@
 //! Runs the jobs that add, change or undo many upstream keys: some keys per transaction, so that no request waits.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -36,8 +37,8 @@ pub async fn run(app: Arc<App>) {
 /// Runs a job, to its end or to the first failure.
 pub async fn run_job(app: &App, job: &Job, work: JobWork) {
     let done = match &work {
-        JobWork::Change(ids, change) => change_all(app, job, ids, change).await,
-        JobWork::Import { keys, known } => import_all(app, job, keys, *known).await,
+        JobWork::Change(ids, _) => write_in_batches(app, job, &work, ids.len()).await,
+        JobWork::Import { keys, .. } => write_in_batches(app, job, &work, keys.len()).await,
         JobWork::Undo(acts) => undo_all(app, job, acts).await,
         // These have queues of their own.
         JobWork::Test(_) | JobWork::WhatIf(_) => Ok(()),
@@ -56,65 +57,52 @@ pub async fn run_job(app: &App, job: &Job, work: JobWork) {
     });
 }
 
-async fn change_all(app: &App, job: &Job, ids: &[UpstreamKeyId], change: &KeyChange) -> Result<()> {
-    let mut batches = Batches::of(ids);
-    while let Some(ids) = batches.next() {
+/// Writes a job of `count` keys in transactions so short, and so far apart, that requests wait for none of them for long.
+async fn write_in_batches(app: &App, job: &Job, work: &JobWork, count: usize) -> Result<()> {
+    let mut pace = BatchPace::of_job(KEYS_PER_TRANSACTION);
+    let mut written = 0;
+    // Keys since the write-ahead log was copied.
+    let mut uncopied = 0;
+    while written < count {
+        let size = usize::try_from(pace.size()).unwrap_or(usize::MAX);
+        let batch = written..count.min(written + size);
+        let size = batch.len();
         let mut retries = WriteRetries::default();
         let took = loop {
-            match change_chunk(app, job, ids, change).await {
+            match write_batch(app, job, work, batch.clone()).await {
                 Ok(took) => break took,
                 Err(error) => retries.wait_or_fail(error).await?,
             }
         };
-        batches.pause_after(app, took).await;
-    }
-    Ok(())
-}
-
-/// Items that are written in transactions so short, and so far apart, that requests wait for none of them for long.
-struct Batches<'a, T> {
-    items: &'a [T],
-    pace: BatchPace,
-    /// The size of the last batch.
-    size: usize,
-    /// Items since the write-ahead log was copied.
-    uncopied: usize,
-}
-
-impl<'a, T> Batches<'a, T> {
-    fn of(items: &'a [T]) -> Self {
-        Self {
-            items,
-            pace: BatchPace::of_job(KEYS_PER_TRANSACTION),
-            size: 0,
-            uncopied: 0,
-        }
-    }
-
-    /// The items of the next transaction.
-    fn next(&mut self) -> Option<&'a [T]> {
-        let size = usize::try_from(self.pace.size()).unwrap_or(usize::MAX);
-        let (batch, rest) = self.items.split_at(size.min(self.items.len()));
-        self.items = rest;
-        self.size = batch.len();
-        Some(batch).filter(|batch| !batch.is_empty())
-    }
-
-    /// Pauses after a transaction that held the write lock for `took`.
-    async fn pause_after(&mut self, app: &App, took: Duration) {
-        self.uncopied += self.size;
-        if self.uncopied >= KEYS_PER_COPY {
-            self.uncopied = 0;
+        written += size;
+        uncopied += size;
+        if uncopied >= KEYS_PER_COPY {
+            uncopied = 0;
             // If this fails, the next time or the checkpoint task copies it too.
             if let Err(error) = app.db.restart_wal().await {
                 tracing::debug!("no checkpoint this time: {error}");
             }
         }
-        let size = u32::try_from(self.size).unwrap_or(u32::MAX);
-        let pause = self.pace.after(size, took);
-        if !self.items.is_empty() {
+        let pause = pace.after(u32::try_from(size).unwrap_or(u32::MAX), took);
+        if written < count {
             tokio::time::sleep(pause).await;
         }
+    }
+    Ok(())
+}
+
+/// Writes some keys of a job in one transaction, and returns how long it held the write lock.
+async fn write_batch(
+    app: &App,
+    job: &Job,
+    work: &JobWork,
+    batch: Range<usize>,
+) -> Result<Duration> {
+    match work {
+        JobWork::Change(ids, change) => change_chunk(app, job, &ids[batch], change).await,
+        JobWork::Import { keys, known } => import_chunk(app, job, &keys[batch], *known).await,
+        // These are not written in batches.
+        JobWork::Undo(_) | JobWork::Test(_) | JobWork::WhatIf(_) => Ok(Duration::ZERO),
     }
 }
 
@@ -167,26 +155,6 @@ async fn undo_act(app: &App, job: &Job, undone: &UndoableAct) -> Result<()> {
         progress.done += undone.count();
         progress.changed += changed;
     });
-    Ok(())
-}
-
-async fn import_all(
-    app: &App,
-    job: &Job,
-    keys: &[ImportedKey],
-    known_keys: KnownKeys,
-) -> Result<()> {
-    let mut batches = Batches::of(keys);
-    while let Some(keys) = batches.next() {
-        let mut retries = WriteRetries::default();
-        let took = loop {
-            match import_chunk(app, job, keys, known_keys).await {
-                Ok(took) => break took,
-                Err(error) => retries.wait_or_fail(error).await?,
-            }
-        };
-        batches.pause_after(app, took).await;
-    }
     Ok(())
 }
 

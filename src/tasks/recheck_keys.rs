@@ -33,6 +33,9 @@ use crate::storage::upstream_keys::Evidence;
 const PERIOD: Duration = Duration::from_secs(1);
 /// Number of concurrent checks.
 pub const CONCURRENT_CHECKS: usize = 8;
+/// Minimum time between the begins of two checks: the processor and the database are left to requests while thousands of
+/// new keys are checked, and Google sees no burst from one address.
+const CHECK_SPACING: Duration = Duration::from_millis(8);
 /// Maximum number of keys per pass: thousands of new keys must not delay keys that may have recovered.
 const MAX_KEYS_PER_PASS: usize = 64;
 /// Pause of all checks while Google limits the address: more checks would affect requests too.
@@ -89,7 +92,9 @@ pub async fn pass(app: &App, now: Timestamp) -> CheckPass {
     let with_new = app.settings().check_new_keys;
     let due = app.keys.lock().due_checks(now, with_new, MAX_KEYS_PER_PASS);
     let checker = KeyChecker::of(app);
+    let spacing = tokio::sync::Mutex::new(ticks(CHECK_SPACING));
     let check = async |due: &DueCheck| {
+        spacing.lock().await.tick().await;
         // Earlier checks may have taken minutes.
         let row = app.keys.lock().get(due.id).map(|row| row.enabled);
         if row == Some(true) {

@@ -42,6 +42,17 @@ struct NewRow<'a> {
     tags: &'a [String],
 }
 
+/// An added key in the audit log.
+#[derive(Serialize)]
+struct CreatedKey<'a> {
+    label: &'a str,
+    last4: &'a str,
+    project: Option<&'a str>,
+    priority: i64,
+    weight: u32,
+    tags: &'a [String],
+}
+
 /// What the row of a key to insert refers to.
 struct NewTexts {
     id: i64,
@@ -208,6 +219,7 @@ async fn insert_new(
         .collect();
     let json_rows = json_array(&rows);
     let data_key_id = data_keys.active();
+    // Without `RETURNING`: each row that SQLite returns wakes a task.
     let inserted = sqlx::query!(
         r#"
         INSERT INTO upstream_keys (
@@ -219,32 +231,34 @@ async fn insert_new(
             unhex(value ->> 'fingerprint'), value ->> 'priority', value ->> 'weight', value -> 'tags', ?2, ?2, ?3
         FROM json_each(?1)
         ORDER BY key
-        RETURNING hex(fingerprint) AS "fingerprint!: String", id AS "id!: UpstreamKeyId"
         "#,
         json_rows,
         act.now,
         act.revision,
         data_key_id,
     );
-    let inserted = inserted.fetch_all(&mut **tx).await?;
-    let ids: HashMap<_, _> = inserted
-        .into_iter()
-        .map(|row| (row.fingerprint, row.id))
-        .collect();
+    inserted.execute(&mut **tx).await?;
     let created: Vec<_> = keys
         .iter()
         .zip(&rows)
-        .map(|((key, fingerprint), row)| CreatedSubject {
-            id: ids[*fingerprint].0,
+        .map(|((key, _), row)| CreatedSubject {
+            id: row.id,
             name: row.label,
-            after: json!({
-                "label": row.label, "last4": row.last4, "project": key.attributes.project,
-                "priority": row.priority, "weight": row.weight, "tags": row.tags,
-            }),
+            after: CreatedKey {
+                label: row.label,
+                last4: row.last4,
+                project: key.attributes.project.as_deref(),
+                priority: row.priority,
+                weight: row.weight,
+                tags: row.tags,
+            },
         })
         .collect();
     audit::insert_created(tx, act, Subject::UpstreamKey, &created).await?;
-    Ok(ids)
+    let ids = keys.iter().zip(&rows);
+    Ok(ids
+        .map(|((_, fingerprint), row)| ((*fingerprint).to_owned(), UpstreamKeyId(row.id)))
+        .collect())
 }
 
 /// The project of each key: the named one, inserted if there is none, or a new one. Sets their billing.
