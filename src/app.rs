@@ -254,8 +254,14 @@ impl App {
             .map(|old| (old.hash, old.client_key_id, old.valid_until));
         let clients = ClientKeys::new(self.hash_key.clone(), clients).with_old_secrets(old_secrets);
         swap(&self.client_keys, clients);
-        // Before any request can use the new keys and proxies.
-        self.replace_redactor(&keys, &egress).await;
+        let is_redacted = loaded >= 0
+            && keys.is_empty()
+            && removed.is_empty()
+            && self.keys.lock().egress().rows() == egress;
+        if !is_redacted {
+            // Before any request can use the new keys and proxies.
+            self.replace_redactor(&keys, &egress).await;
+        }
         {
             let mut shared = self.keys.lock();
             shared.set_policy(KeyPolicy::of(&self.settings()));
