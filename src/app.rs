@@ -215,6 +215,12 @@ impl App {
         Ok(())
     }
 
+    /// Waits until no reload runs. While the guard is held, none begins: long work and reloads take turns, so that they
+    /// leave one processor to requests.
+    pub async fn hold_reloads(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.reload_lock.lock().await
+    }
+
     /// Loads the rows that changed since the last reload. Returns whether there were any.
     pub async fn reload(&self, now: Timestamp) -> Result<bool> {
         // One reload at a time: an older read must not overwrite a newer one.

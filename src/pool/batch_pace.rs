@@ -10,8 +10,8 @@ const FOREIGN_TARGET: Duration = Duration::from_millis(2);
 pub const LIMIT: Duration = Duration::from_millis(20);
 /// The pause is so many times as long as the batch: the lock, and the disk, are free for nine tenths of the time.
 const PAUSE_FACTOR: u32 = 9;
-/// The same for work that an admin waits for: two thirds of the time.
-const PROMPT_PAUSE_FACTOR: u32 = 2;
+/// The same for work that an admin waits for: half of the time.
+const PROMPT_PAUSE_FACTOR: u32 = 1;
 /// Bounds of the pause. A shorter one would leave no room between commits, a longer one after a slow batch would not help requests.
 const MIN_PAUSE: Duration = Duration::from_millis(10);
 const MIN_PROMPT_PAUSE: Duration = Duration::from_millis(2);
@@ -108,7 +108,7 @@ mod tests {
             assert_eq!(found, (pause, expected_size), "{done} in {took:?}");
         }
         let mut job = BatchPace::of_job(1_000);
-        assert_eq!(job.after(16, ms(5)), ms(10));
+        assert_eq!(job.after(16, ms(5)), ms(5));
         assert_eq!(job.after(16, ms(0)), ms(2));
     }
 

@@ -69,7 +69,10 @@ async fn write_in_batches(app: &App, job: &Job, work: &JobWork, count: usize) ->
         let size = batch.len();
         let mut retries = WriteRetries::default();
         let took = loop {
-            match write_batch(app, job, work, batch.clone()).await {
+            let no_reload = app.hold_reloads().await;
+            let written = write_batch(app, job, work, batch.clone()).await;
+            drop(no_reload);
+            match written {
                 Ok(took) => break took,
                 Err(error) => retries.wait_or_fail(error).await?,
             }
