@@ -21,7 +21,7 @@ use crate::storage::{installation, upstream_keys};
 const KEYS_PER_TRANSACTION: u32 = 250;
 /// After so many keys the write-ahead log is copied while nothing of the job is written: otherwise it grows beyond all bounds, and
 /// its truncation would block requests.
-const KEYS_PER_COPY: usize = 5_000;
+const KEYS_PER_COPY: usize = 2_500;
 /// Maximum number of retries while the database cannot be written, each after a pause.
 const MAX_RETRIES: u32 = 10;
 const RETRY_DELAY: Duration = Duration::from_secs(1);
