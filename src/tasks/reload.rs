@@ -8,9 +8,9 @@ use crate::clock::{self, ticks};
 use crate::storage::wal_watch::WalWatch;
 
 const PERIOD: Duration = Duration::from_secs(1);
-/// The pause after a reload is so many times as long as the reload: while an import adds thousands of keys, nine tenths of the
-/// time are left to requests.
-const PAUSE_FACTOR: u32 = 9;
+/// The pause after a reload is so many times as long as the reload: while an import adds thousands of keys, four fifths of
+/// the time are left to requests.
+const PAUSE_FACTOR: u32 = 4;
 
 /// Runs for ever. Every change is a write, so that the revision is read only after one.
 pub async fn run(app: Arc<App>) {
