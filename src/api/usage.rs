@@ -18,9 +18,8 @@ use crate::app::App;
 use crate::clock::Timestamp;
 use crate::storage::paging::Page;
 use crate::storage::rollups::begin_of_day;
-use crate::storage::usage::{
-    self, UsageGroup, UsageGrouping, UsageOrder, UsagePeriod, UsageSums, UsageTable,
-};
+use crate::storage::usage::sums::UsageSums;
+use crate::storage::usage::{self, UsageGroup, UsageGrouping, UsageOrder, UsagePeriod, UsageTable};
 
 const HOUR: Duration = Duration::from_hours(1);
 const DAY: Duration = Duration::from_hours(24);
@@ -138,7 +137,9 @@ async fn list(
     };
     let (begin, unit) = match table {
         UsageTable::ClientKeyHours | UsageTable::ModelHours => (since.start_of_hour(), HOUR),
-        UsageTable::ModelDays | UsageTable::UpstreamKeyDays => (begin_of_day(since), DAY),
+        UsageTable::ModelDays | UsageTable::ClientKeyDays | UsageTable::UpstreamKeyDays => {
+            (begin_of_day(since), DAY)
+        }
     };
     let mut periods = periods(begin, until, unit)?;
     for period in &mut periods {

@@ -20,10 +20,11 @@ use crate::dashboard::error_page::ErrorPage;
 use crate::dashboard::page_context::PageContext;
 use crate::dashboard::translations::Language;
 use crate::dashboard::usage::query::{UsageBy, UsageQuery};
-use crate::dashboard::usage::range::{RangeBefore, UsageRange};
+use crate::dashboard::usage::range::{RangeUnit, UsageRange};
 use crate::storage::error::Result;
+use crate::storage::usage::sums::UsageSums;
 use crate::storage::usage::{
-    self, UsageCell, UsageFilter, UsageGroup, UsageGrouping, UsageOrder, UsageSums, UsageTable,
+    self, UsageCell, UsageFilter, UsageGroup, UsageGrouping, UsageOrder, UsageTable,
 };
 
 /// Rows of the table.
@@ -98,21 +99,27 @@ pub async fn csv(
 impl UsageData {
     async fn load(db: &SqlitePool, context: &PageContext, query: &UsageQuery) -> Result<Self> {
         let (zone, now) = (&context.zone, context.now);
-        let (by, (table, unit)) = (query.by(), query.source(zone, now));
+        let (by, (mut table, mut unit)) = (query.by(), query.source(zone, now));
         let found = query.filter();
         let filter = found.as_ref().map(|(.., filter)| filter);
-        let max_periods = MAX_READ / rows_per_period(db, table, filter).await?.max(1);
-        let range = query.range(zone, now).resolve(unit, max_periods, zone, now);
+        let chosen = query.range(zone, now);
+        let mut max_periods = MAX_READ / rows_per_period(db, table, filter).await?.max(1);
+        if table == UsageTable::ClientKeyHours && chosen.hours(zone, now) > max_periods {
+            // Of many client keys days are read, rather than the hours of a shorter range.
+            (table, unit) = (UsageTable::ClientKeyDays, RangeUnit::Day);
+            max_periods = MAX_READ / rows_per_period(db, table, filter).await?.max(1);
+        }
+        let range = chosen.resolve(unit, max_periods, zone, now);
         let order = query.order();
         if let Some(grouping) = by.grouping().filter(|grouping| grouping.has_few_groups()) {
-            return Self::load_cells(db, context, (by, grouping, table), range, order).await;
+            let of = (by, grouping, table);
+            return Self::load_cells(db, context, of, filter, range, order).await;
         }
-        let (of_bins, of_before, filter_name, found, tags_before) = try_join!(
+        let (of_bins, of_before, filter_name, found) = try_join!(
             usage::sum_bins(db, table, filter, &range.periods),
             usage::sum_bins(db, table, filter, &range.before.periods),
             name_of_filter(db, found.as_ref().map(|(by, value, _)| (*by, *value))),
             list_largest(db, table, by, filter, &range, order),
-            sums_of_tags_before(db, table, by, filter, &range.before),
         )?;
         let mut bins = vec![UsageSums::default(); range.bins.len()];
         for (bin, sums) in of_bins {
@@ -136,14 +143,13 @@ impl UsageData {
         };
         if let Some(grouping) = by.grouping() {
             let groups: Vec<_> = found.iter().map(|(group, _)| group.clone()).collect();
-            let largest = &groups[..groups.len().min(series_of(grouping))];
+            let largest = &groups[..groups.len().min(SERIES)];
             let periods = &data.range.periods;
-            let (names, cells, mut before) = try_join!(
+            let (names, cells, before) = try_join!(
                 usage::names::list_names(db, grouping, &groups),
                 usage::list_cells(db, table, grouping, filter, periods, largest),
                 data.sums_before(db, grouping, filter, &groups),
             )?;
-            before.extend(tags_before);
             let largest = LargestGroups {
                 found,
                 names,
@@ -154,39 +160,52 @@ impl UsageData {
         Ok(data)
     }
 
-    /// Of few groups, which have no filter: all sums are added up from those of each group in each bin.
+    /// Of few groups: all sums are read with those of each group in each bin.
     async fn load_cells(
         db: &SqlitePool,
         context: &PageContext,
         (by, grouping, table): (UsageBy, UsageGrouping, UsageTable),
+        filter: Option<&UsageFilter>,
         range: UsageRange,
         order: UsageOrder,
     ) -> Result<Self> {
-        let (cells, cells_before) = try_join!(
-            usage::list_all_cells(db, table, grouping, &range.periods),
-            usage::list_all_cells(db, table, grouping, &range.before.periods),
+        let (all, all_before) = try_join!(
+            usage::list_all_cells(db, table, grouping, filter, &range.periods),
+            usage::list_all_cells(db, table, grouping, filter, &range.before.periods),
         )?;
         let mut bins = vec![UsageSums::default(); range.bins.len()];
+        for (bin, sums) in all.bins {
+            bins[bin] += sums;
+        }
         let mut found = BTreeMap::<_, UsageSums>::new();
-        for cell in &cells {
-            bins[cell.bin] += cell.sums;
+        for cell in &all.cells {
             *found.entry(cell.group.clone()).or_default() += cell.sums;
         }
         let mut total_before = UsageSums::default();
+        for (bin, sums) in all_before.bins {
+            total_before += range.before.share(bin, sums);
+        }
         let mut before = HashMap::<_, UsageSums>::new();
-        for cell in cells_before {
+        for cell in all_before.cells {
             let sums = range.before.share(cell.bin, cell.sums);
-            total_before += sums;
             *before.entry(cell.group).or_default() += sums;
         }
         let mut found: Vec<_> = found.into_iter().collect();
         found.sort_by_key(|(_, sums)| order.rank(sums));
         found.truncate(MAX_ROWS as usize);
         let groups: Vec<_> = found.iter().map(|(group, _)| group.clone()).collect();
+        let filter_name = match filter {
+            Some(UsageFilter::Project(name) | UsageFilter::Tag(name)) => Some(name.clone()),
+            // These have no groups.
+            Some(
+                UsageFilter::Model(_) | UsageFilter::ClientKey(_) | UsageFilter::UpstreamKey(_),
+            )
+            | None => None,
+        };
         let mut data = Self {
             by,
             table,
-            filter_name: None,
+            filter_name,
             total: sum(&bins),
             before: total_before,
             bins,
@@ -200,11 +219,11 @@ impl UsageData {
             names: usage::names::list_names(db, grouping, &groups).await?,
             before,
         };
-        data.set_groups(context.language, grouping, largest, &cells);
+        data.set_groups(context.language, grouping, largest, &all.cells);
         Ok(data)
     }
 
-    /// The sums of groups in the range before; not of tags, which are no lists of keys to look up.
+    /// The sums of groups in the range before.
     async fn sums_before(
         &self,
         db: &SqlitePool,
@@ -213,9 +232,6 @@ impl UsageData {
         groups: &[UsageGroup],
     ) -> Result<HashMap<UsageGroup, UsageSums>> {
         let (before, mut sums) = (&self.range.before, HashMap::<_, UsageSums>::new());
-        if grouping == UsageGrouping::Tag {
-            return Ok(sums);
-        }
         let periods = &before.periods;
         let cells = usage::list_cells(db, self.table, grouping, filter, periods, groups).await?;
         for cell in cells {
@@ -299,28 +315,6 @@ async fn list_largest(
     };
     let order = (order, MAX_ROWS);
     usage::list_largest(db, table, grouping, filter, &range.periods, order).await
-}
-
-async fn sums_of_tags_before(
-    db: &SqlitePool,
-    table: UsageTable,
-    by: UsageBy,
-    filter: Option<&UsageFilter>,
-    before: &RangeBefore,
-) -> Result<HashMap<UsageGroup, UsageSums>> {
-    let mut sums = HashMap::<_, UsageSums>::new();
-    let grouping = UsageGrouping::Tag;
-    if by.grouping() != Some(grouping) {
-        return Ok(sums);
-    }
-    let order = (UsageOrder::default(), MAX_ROWS);
-    for (bin, periods) in before.periods_by_bin() {
-        let largest = usage::list_largest(db, table, grouping, filter, periods, order);
-        for (group, of_group) in largest.await? {
-            *sums.entry(group).or_default() += before.share(bin, of_group);
-        }
-    }
-    Ok(sums)
 }
 
 fn sum(bins: &[UsageSums]) -> UsageSums {

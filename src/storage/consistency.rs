@@ -191,11 +191,12 @@ struct RollupTable {
     outcome: &'static str,
     /// Whether it counts successes, failures, and the requests that were sent, in place of outcomes.
     is_by_client: bool,
+    has_sketches: bool,
 }
 
 const MODEL_OF_ROW: &str = "coalesce(rollup_model_id, model_id, 0)";
 
-const ROLLUPS: [RollupTable; 3] = [
+const ROLLUPS: [RollupTable; 4] = [
     RollupTable {
         name: "model_hours",
         begin: "hour_ms",
@@ -204,6 +205,7 @@ const ROLLUPS: [RollupTable; 3] = [
         key_of_row: MODEL_OF_ROW,
         outcome: "outcome",
         is_by_client: false,
+        has_sketches: true,
     },
     RollupTable {
         name: "model_days",
@@ -213,6 +215,7 @@ const ROLLUPS: [RollupTable; 3] = [
         key_of_row: MODEL_OF_ROW,
         outcome: "outcome",
         is_by_client: false,
+        has_sketches: true,
     },
     RollupTable {
         name: "client_key_hours",
@@ -222,6 +225,17 @@ const ROLLUPS: [RollupTable; 3] = [
         key_of_row: "ifnull(client_key_id, 0)",
         outcome: "''",
         is_by_client: true,
+        has_sketches: true,
+    },
+    RollupTable {
+        name: "client_key_days",
+        begin: "day_ms",
+        period_ms: 86_400_000,
+        key: "client_key_id",
+        key_of_row: "ifnull(client_key_id, 0)",
+        outcome: "''",
+        is_by_client: true,
+        has_sketches: false,
     },
 ];
 
@@ -248,6 +262,7 @@ fn counted_columns(table: &RollupTable) -> Vec<CountedColumn> {
         let durations = format!("(SELECT ifnull(sum(value), 0) FROM json_each({name}_sketch))");
         (name, format!("{name}_ms IS NOT NULL"), durations)
     });
+    let sketches = sketches.into_iter().filter(|_| table.has_sketches);
     let requests = ("requests", "1".to_owned(), "requests".to_owned());
     let sent = (
         "sent_requests",
@@ -294,6 +309,7 @@ async fn compare_sums(
         key_of_row,
         outcome,
         is_by_client: _,
+        has_sketches: _,
     } = table;
     // The begins of periods of which rows were deleted.
     let pruned = format!("SELECT hour_ms - hour_ms % {period_ms} FROM pruned_hours");

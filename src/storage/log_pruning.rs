@@ -458,6 +458,7 @@ pub mod tests {
             ("model_hours", "hour_ms"),
             ("model_days", "day_ms"),
             ("client_key_hours", "hour_ms"),
+            ("client_key_days", "day_ms"),
             ("upstream_key_days", "day_ms"),
         ] {
             let spoil = |sign| {
@@ -504,6 +505,7 @@ pub mod tests {
             ("client_key_hours", "hour_ms", 3_600, true),
             ("model_days", "day_ms", -8 * 3_600, false),
             ("model_days", "day_ms", DAY - 8 * 3_600, true),
+            ("client_key_days", "day_ms", DAY - 8 * 3_600, true),
             ("upstream_key_days", "day_ms", 2 * DAY - 8 * 3_600, false),
         ] {
             let spoil = |sign| {

@@ -1,10 +1,10 @@
 //! Usage: sums of rollups over hours or days, by model, client key, upstream key, project or tag. No row of the log is read.
 
 pub mod names;
+pub mod sums;
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, HashMap};
-use std::ops::AddAssign;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde_json::{Value, json};
 use sqlx::sqlite::SqliteRow;
@@ -17,6 +17,7 @@ use crate::pool::keys::upstream_key::UpstreamKeyId;
 use crate::pool::outcome::Outcome;
 use crate::storage::error::Result;
 use crate::storage::json_columns::json_array;
+use crate::storage::usage::sums::UsageSums;
 
 /// The rollups that usage is read from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,6 +25,7 @@ pub enum UsageTable {
     ModelHours,
     ModelDays,
     ClientKeyHours,
+    ClientKeyDays,
     /// Counts attempts, by UTC days.
     UpstreamKeyDays,
 }
@@ -75,105 +77,12 @@ pub struct UsagePeriod {
     pub begin: Timestamp,
 }
 
-/// The sums of a group or bin.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct UsageSums {
-    pub requests: u64,
-    pub successes: u64,
-    pub failures: u64,
-    /// Successes with more than one attempt; 0 where attempts are counted.
-    pub retried_successes: u64,
-    pub prompt_tokens: u64,
-    pub output_tokens: u64,
-    pub thought_tokens: u64,
-    pub cached_tokens: u64,
-    pub total_tokens: u64,
-    pub cost_nano_usd: i64,
-}
-
 /// The sums of one group in one bin.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UsageCell {
     pub bin: usize,
     pub group: UsageGroup,
     pub sums: UsageSums,
-}
-
-impl AddAssign for UsageSums {
-    fn add_assign(&mut self, other: Self) {
-        self.requests += other.requests;
-        self.successes += other.successes;
-        self.failures += other.failures;
-        self.retried_successes += other.retried_successes;
-        self.prompt_tokens += other.prompt_tokens;
-        self.output_tokens += other.output_tokens;
-        self.thought_tokens += other.thought_tokens;
-        self.cached_tokens += other.cached_tokens;
-        self.total_tokens += other.total_tokens;
-        self.cost_nano_usd += other.cost_nano_usd;
-    }
-}
-
-impl UsageSums {
-    /// The sums of `part` of `whole`, assuming an even distribution.
-    #[must_use]
-    pub fn scaled(self, part: u64, whole: u64) -> Self {
-        let scale = |count: u64| {
-            let scaled = u128::from(count) * u128::from(part) / u128::from(whole.max(1));
-            u64::try_from(scaled).unwrap_or(u64::MAX)
-        };
-        let cost = scale(self.cost_nano_usd.unsigned_abs());
-        Self {
-            requests: scale(self.requests),
-            successes: scale(self.successes),
-            failures: scale(self.failures),
-            retried_successes: scale(self.retried_successes),
-            prompt_tokens: scale(self.prompt_tokens),
-            output_tokens: scale(self.output_tokens),
-            thought_tokens: scale(self.thought_tokens),
-            cached_tokens: scale(self.cached_tokens),
-            total_tokens: scale(self.total_tokens),
-            cost_nano_usd: i64::try_from(cost).unwrap_or(i64::MAX),
-        }
-    }
-
-    /// What is left after another part is taken away.
-    #[must_use]
-    pub fn without(self, part: &Self) -> Self {
-        Self {
-            requests: self.requests.saturating_sub(part.requests),
-            successes: self.successes.saturating_sub(part.successes),
-            failures: self.failures.saturating_sub(part.failures),
-            retried_successes: self
-                .retried_successes
-                .saturating_sub(part.retried_successes),
-            prompt_tokens: self.prompt_tokens.saturating_sub(part.prompt_tokens),
-            output_tokens: self.output_tokens.saturating_sub(part.output_tokens),
-            thought_tokens: self.thought_tokens.saturating_sub(part.thought_tokens),
-            cached_tokens: self.cached_tokens.saturating_sub(part.cached_tokens),
-            total_tokens: self.total_tokens.saturating_sub(part.total_tokens),
-            cost_nano_usd: self.cost_nano_usd.saturating_sub(part.cost_nano_usd).max(0),
-        }
-    }
-
-    fn of_row(row: &SqliteRow) -> sqlx::Result<Self> {
-        let count = |name: &str| {
-            row.try_get(name)
-                .map(|count: i64| u64::try_from(count).unwrap_or(0))
-        };
-        Ok(Self {
-            requests: count("requests")?,
-            successes: count("successes")?,
-            failures: count("failures")?,
-            retried_successes: count("retried")?,
-            prompt_tokens: count("prompt")?,
-            output_tokens: count("output")?,
-            thought_tokens: count("thoughts")?,
-            cached_tokens: count("cached")?,
-            total_tokens: count("total")?,
-            cost_nano_usd: row.try_get("cost_nano_usd")?,
-        })
-    }
 }
 
 impl UsageTable {
@@ -183,6 +92,7 @@ impl UsageTable {
             Self::ModelHours => ("model_hours", "hour_ms"),
             Self::ModelDays => ("model_days", "day_ms"),
             Self::ClientKeyHours => ("client_key_hours", "hour_ms"),
+            Self::ClientKeyDays => ("client_key_days", "day_ms"),
             Self::UpstreamKeyDays => ("upstream_key_days", "day_ms"),
         }
     }
@@ -191,7 +101,7 @@ impl UsageTable {
     fn sums(self) -> String {
         let retried = match self {
             Self::UpstreamKeyDays => "0",
-            Self::ModelHours | Self::ModelDays | Self::ClientKeyHours => {
+            Self::ModelHours | Self::ModelDays | Self::ClientKeyHours | Self::ClientKeyDays => {
                 "ifnull(sum(t.retried_successes), 0)"
             }
         };
@@ -207,7 +117,7 @@ impl UsageTable {
                     format!("ifnull(sum(iif(t.outcome IN ({failures}), t.requests, 0)), 0)"),
                 )
             }
-            Self::ClientKeyHours | Self::UpstreamKeyDays => (
+            Self::ClientKeyHours | Self::ClientKeyDays | Self::UpstreamKeyDays => (
                 "ifnull(sum(t.successes), 0)".to_owned(),
                 "ifnull(sum(t.failures), 0)".to_owned(),
             ),
@@ -262,8 +172,8 @@ impl UsageGrouping {
     /// Whether there are so few groups that all of their bins are read at once.
     pub fn has_few_groups(self) -> bool {
         match self {
-            Self::Model | Self::ClientKey => true,
-            Self::UpstreamKey | Self::Project | Self::Tag => false,
+            Self::Model | Self::ClientKey | Self::Tag => true,
+            Self::UpstreamKey | Self::Project => false,
         }
     }
 
@@ -490,13 +400,25 @@ pub async fn list_largest(
     Ok(with_sums.collect())
 }
 
+/// The sums of each bin, and of all groups in each bin.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct UsageCells {
+    /// By bin, those that have any.
+    pub bins: BTreeMap<usize, UsageSums>,
+    pub cells: Vec<UsageCell>,
+}
+
 /// The sums of all groups in each bin, read once; see [`UsageGrouping::has_few_groups`].
 pub async fn list_all_cells(
     db: &SqlitePool,
     table: UsageTable,
     grouping: UsageGrouping,
+    filter: Option<&UsageFilter>,
     periods: &[UsagePeriod],
-) -> Result<Vec<UsageCell>> {
+) -> Result<UsageCells> {
+    if grouping == UsageGrouping::Tag {
+        return list_cells_of_tags(db, table, filter, periods).await;
+    }
     let (name, begin) = table.names();
     let (column, sums) = (grouping.column(), table.sums());
     let bins: Vec<_> = periods
@@ -510,16 +432,59 @@ pub async fn list_all_cells(
         ")) SELECT p.bin AS bin, {column} AS \"of\", {sums} \
          FROM p CROSS JOIN {name} AS t ON t.{begin} = p.begin_ms GROUP BY 1, 2"
     ));
-    let rows = query.build().fetch_all(db).await?;
-    let cells = rows.iter().map(|row| {
+    let mut found = UsageCells::default();
+    for row in query.build().fetch_all(db).await? {
         let bin: i64 = row.try_get("bin")?;
-        Ok(UsageCell {
+        let cell = UsageCell {
             bin: usize::try_from(bin).unwrap_or(0),
-            group: grouping.group_of(row)?,
-            sums: UsageSums::of_row(row)?,
-        })
-    });
-    Ok(cells.collect::<sqlx::Result<_>>()?)
+            group: grouping.group_of(&row)?,
+            sums: UsageSums::of_row(&row)?,
+        };
+        *found.bins.entry(cell.bin).or_default() += cell.sums;
+        found.cells.push(cell);
+    }
+    Ok(found)
+}
+
+/// Groups by whole lists of tags, of which there are few: to take each list apart in SQL costs as much as all the sums.
+async fn list_cells_of_tags(
+    db: &SqlitePool,
+    table: UsageTable,
+    filter: Option<&UsageFilter>,
+    periods: &[UsagePeriod],
+) -> Result<UsageCells> {
+    let (_, join) = UsageGrouping::Project.group();
+    let columns = format!(
+        "t.{} AS begin_ms, k.tags AS tags, {}",
+        table.names().1,
+        table.sums()
+    );
+    let mut query = QueryBuilder::new("");
+    let (columns, lookup) = ((columns.as_str(), join), Lookup::Range);
+    push_select(&mut query, table, columns, filter, periods, lookup);
+    query.push(" GROUP BY 1, 2");
+    let bins = bins_of(periods);
+    let mut found = UsageCells::default();
+    let mut cells = BTreeMap::<_, UsageSums>::new();
+    for row in query.build().fetch_all(db).await? {
+        let (begin, tags): (i64, String) = (row.try_get("begin_ms")?, row.try_get("tags")?);
+        let (bin, sums) = (
+            bins.get(&begin).copied().unwrap_or(0),
+            UsageSums::of_row(&row)?,
+        );
+        *found.bins.entry(bin).or_default() += sums;
+        let tags: BTreeSet<String> = serde_json::from_str(&tags).unwrap_or_default();
+        if tags.is_empty() {
+            *cells.entry((bin, UsageGroup::None)).or_default() += sums;
+        }
+        for tag in tags {
+            *cells.entry((bin, UsageGroup::Tag(tag))).or_default() += sums;
+        }
+    }
+    let cells = cells.into_iter();
+    let cells = cells.map(|((bin, group), sums)| UsageCell { bin, group, sums });
+    found.cells = cells.collect();
+    Ok(found)
 }
 
 /// The sums of some groups in each bin.
@@ -565,7 +530,7 @@ pub async fn list_cells(
 pub async fn rows_per_period(db: &SqlitePool, table: UsageTable) -> Result<u64> {
     let rows = match table {
         UsageTable::ModelHours | UsageTable::ModelDays => return Ok(1),
-        UsageTable::ClientKeyHours => {
+        UsageTable::ClientKeyHours | UsageTable::ClientKeyDays => {
             sqlx::query_scalar!("SELECT count(*) FROM client_keys")
                 .fetch_one(db)
                 .await?

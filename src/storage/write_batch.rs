@@ -107,13 +107,13 @@ fn assignments(
     set.collect::<Vec<_>>().join(", ")
 }
 
-/// The rows of each table, in the order of the statements.
+/// The rows of each table, in the order of the statements. In a box, because it is part of the future that writes it.
 #[derive(Debug)]
-pub struct WriteBatch<const TABLES: usize>([Vec<Cell>; TABLES]);
+pub struct WriteBatch<const TABLES: usize>(Box<[Vec<Cell>; TABLES]>);
 
 impl<const TABLES: usize> Default for WriteBatch<TABLES> {
     fn default() -> Self {
-        Self([const { Vec::new() }; TABLES])
+        Self(Box::new([const { Vec::new() }; TABLES]))
     }
 }
 
@@ -121,7 +121,7 @@ impl<const TABLES: usize> Default for WriteBatch<TABLES> {
 /// once.
 #[derive(Debug)]
 pub struct StatementCache<const TABLES: usize> {
-    tables: [TableStatement; TABLES],
+    tables: Box<[TableStatement; TABLES]>,
     by_rows: HashMap<(Option<usize>, usize), String>,
 }
 
@@ -152,12 +152,12 @@ impl<const TABLES: usize> WriteBatch<TABLES> {
         if most <= FEW_ROWS {
             let rows = most.next_power_of_two();
             let mut arguments = SqliteArguments::default();
-            for (cells, width) in self.0.into_iter().zip(widths) {
+            for (cells, width) in (*self.0).into_iter().zip(widths) {
                 add_padded(&mut arguments, &mut cells.into_iter(), rows * width)?;
             }
             return execute(tx, statements.text(None, rows), arguments).await;
         }
-        for (table, (cells, width)) in self.0.into_iter().zip(widths).enumerate() {
+        for (table, (cells, width)) in (*self.0).into_iter().zip(widths).enumerate() {
             let mut cells = cells.into_iter();
             while cells.len() > 0 {
                 let rows = (cells.len() / width).min(MAX_ROWS).next_power_of_two();
@@ -201,7 +201,7 @@ async fn execute(
 impl<const TABLES: usize> StatementCache<TABLES> {
     pub fn new(tables: [TableStatement; TABLES]) -> Self {
         Self {
-            tables,
+            tables: Box::new(tables),
             by_rows: HashMap::new(),
         }
     }

@@ -41,10 +41,11 @@ const REQUESTS_A_DAY: u32 = 400;
 const NAMES: u32 = 10_000;
 const MODELS: [&str; 3] = ["gemini-2.5-flash", "gemini-2.5-pro", "gemini-embedding-001"];
 /// What grows with the time: rollups by hour or day, model, outcome and key.
-const ROLLUPS: [&str; 4] = [
+const ROLLUPS: [&str; 5] = [
     "model_hours",
     "model_days",
     "client_key_hours",
+    "client_key_days",
     "upstream_key_days",
 ];
 

@@ -279,6 +279,37 @@ async fn model_days_are_the_sums_of_model_hours() {
 }
 
 #[tokio::test]
+async fn client_key_days_are_the_sums_of_client_key_hours() {
+    const COUNTS: &str = "requests, successes, failures, sent_requests, retried_successes, prompt_tokens, output_tokens, \
+        thought_tokens, cached_tokens, tool_tokens, total_tokens, cost_nano_usd";
+    let folder = tempfile::tempdir().unwrap();
+    let version = 20_261_218_000_100;
+    let mut connection = empty_database_before(&folder.path().join("pool.db"), version).await;
+    for key in ["3600000, 1", "7200000, 1", "90000000, 1", "7200000, 0"] {
+        let sql = format!(
+            "INSERT INTO client_key_hours (hour_ms, client_key_id, {COUNTS}, first_byte_sketch, duration_sketch)
+             VALUES ({key}, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, '{{}}', '{{}}')"
+        );
+        sqlx::query(&sql).execute(&mut connection).await.unwrap();
+    }
+
+    migrate(&mut connection, version..=version).await;
+
+    let found: Vec<String> = sqlx::query_scalar(&format!(
+        "SELECT concat_ws(' ', day_ms, client_key_id, {COUNTS}) FROM client_key_days ORDER BY day_ms, client_key_id"
+    ))
+    .fetch_all(&mut connection)
+    .await
+    .unwrap();
+    let expected = [
+        "0 0 1 2 3 4 5 6 7 8 9 10 11 12",
+        "0 1 2 4 6 8 10 12 14 16 18 20 22 24",
+        "86400000 1 1 2 3 4 5 6 7 8 9 10 11 12",
+    ];
+    assert_eq!(found, expected);
+}
+
+#[tokio::test]
 async fn every_bucket_of_a_histogram_becomes_a_bin_within_it() {
     let folder = tempfile::tempdir().unwrap();
     let version = 20_261_201_000_200;

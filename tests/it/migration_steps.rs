@@ -41,6 +41,7 @@ fn rows_of_new_table(table: &str) -> Option<&'static str> {
             "(1, 1, 1, 'begin', 'msg_1', 'pending', 0, 1796000000000, 1796000000000, NULL, NULL, 1796000000000)",
         ),
         "listed_models" => Some("(1, 'gemini-2.5-flash', 'Gemini 2.5 Flash', 1048576, NULL, '[]')"),
+        "client_key_days" => Some("(86400000, 1, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12)"),
         "model_lists" => Some("(1, zeroblob(32))"),
         "model_list_entries" => Some("(1, 1)"),
         "project_models" => Some("(1, 1, 1796000000000)"),

@@ -9,7 +9,7 @@ use crate::gemini::prices::{self, ListPrice};
 use crate::pool::model_lists::ListedModel;
 use crate::pool::model_prices::ModelPrices;
 use crate::pool::money::usd;
-use crate::storage::usage::UsageSums;
+use crate::storage::usage::sums::UsageSums;
 
 /// The path of a model's page.
 pub fn page_of(name: &str) -> String {
@@ -33,10 +33,14 @@ pub fn token_limits(language: Language, model: &ListedModel) -> Option<String> {
 pub fn use_cell(language: Language, sums: &UsageSums) -> Markup {
     html! {
         span.lines {
-            span { (number(sums.requests)) }
+            span {
+                (number(sums.requests))
+                @if sums.requests > 0 {
+                    span.small.muted title=(language.success_rate()) { " · " (success_rate(sums.successes, sums.failures)) }
+                }
+            }
             @if sums.requests > 0 {
                 span.small.muted {
-                    span title=(language.success_rate()) { (success_rate(sums.successes, sums.failures)) } " · "
                     span title=(number(sums.total_tokens)) { (tokens(sums.total_tokens)) } " · " (dollars(sums.cost_nano_usd))
                 }
             }

@@ -27,9 +27,8 @@ use crate::storage::error::Result;
 use crate::storage::model_lists::{self, OfferedModel, OfferedModels};
 use crate::storage::rollups::begin_of_day;
 use crate::storage::strings::{self, OTHER_MODEL};
-use crate::storage::usage::{
-    self, UsageGroup, UsageGrouping, UsageOrder, UsagePeriod, UsageSums, UsageTable,
-};
+use crate::storage::usage::sums::UsageSums;
+use crate::storage::usage::{self, UsageGroup, UsageGrouping, UsageOrder, UsagePeriod, UsageTable};
 
 pub const PATH: &str = "/models";
 /// So many models are found without a search.
@@ -71,11 +70,15 @@ pub async fn show(
     let shared = app.clone();
     // Steps through all projects, which would hold up a thread that serves requests.
     let quota = spawn_blocking(move || shared.keys.quota_overview(None, None, now));
-    let models = list_uses(&app.db.readers, now).await?;
-    let offered = model_lists::offered(&app.db.readers).await?;
+    let overview = async { Ok(app.overview(now).await) };
+    let (models, offered, overview) = try_join!(
+        list_uses(&app.db.readers, now),
+        model_lists::offered(&app.db.readers),
+        overview,
+    )?;
     let mut data = ModelsData {
         models,
-        overview: app.overview(now).await,
+        overview,
         quota: quota.await.expect("reading quota does not panic"),
         prices: app.settings().model_prices.clone(),
         offered,

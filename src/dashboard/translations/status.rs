@@ -35,6 +35,8 @@ translations! {
     next_ready = "Next key ready", "最快恢復";
     overloaded = "overloaded", "過載";
     no_model = "no model", "無模型";
+    other_models = "other models", "其他模型";
+    other_models_mean = "Names that Google has never confirmed, and refused requests", "Google 從未確認的名稱，以及被拒絕的請求";
     requests = "Requests", "請求數";
     success_rate = "Success", "成功率";
     success_hint = "of requests that succeeded or failed; client errors, refusals and disconnects are counted apart", "只計成功與失敗的請求；用戶端錯誤、拒絕與中斷連線另計";

@@ -8,7 +8,8 @@ use crate::dashboard::page_context::PageContext;
 use crate::dashboard::usage::UsageData;
 use crate::storage::backup::file_time;
 use crate::storage::csv_cells::{CsvWriter, cell, written};
-use crate::storage::usage::{UsageGroup, UsageSums};
+use crate::storage::usage::UsageGroup;
+use crate::storage::usage::sums::UsageSums;
 
 /// Counts have the names of the log's JSON. `*_before` are those of the range before.
 const COLUMNS: [&str; 17] = [

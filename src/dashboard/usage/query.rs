@@ -128,14 +128,14 @@ impl UsageQuery {
         let of = match (self.filter(), self.by()) {
             (Some((by, ..)), _) | (None, by) => by,
         };
+        let is_short = self.range(zone, now).is_short(zone, now);
         match of {
-            UsageBy::Client => (UsageTable::ClientKeyHours, RangeUnit::Hour),
+            UsageBy::Client if is_short => (UsageTable::ClientKeyHours, RangeUnit::Hour),
+            UsageBy::Client => (UsageTable::ClientKeyDays, RangeUnit::Day),
             UsageBy::Key | UsageBy::Project | UsageBy::Tag => {
                 (UsageTable::UpstreamKeyDays, RangeUnit::Day)
             }
-            UsageBy::Model | UsageBy::Time if self.range(zone, now).is_short(zone, now) => {
-                (UsageTable::ModelHours, RangeUnit::Hour)
-            }
+            UsageBy::Model | UsageBy::Time if is_short => (UsageTable::ModelHours, RangeUnit::Hour),
             UsageBy::Model | UsageBy::Time => (UsageTable::ModelDays, RangeUnit::Day),
         }
     }
@@ -192,6 +192,11 @@ mod tests {
                 &[("by", "client")],
                 UsageBy::Client,
                 UsageTable::ClientKeyHours,
+            ),
+            (
+                &[("by", "client"), ("span", "90d")],
+                UsageBy::Client,
+                UsageTable::ClientKeyDays,
             ),
             (
                 &[("by", "nonsense"), ("key", "x")],

@@ -9,7 +9,8 @@ use strum::{EnumString, IntoStaticStr, VariantArray};
 
 use crate::clock::Timestamp;
 use crate::storage::rollups::begin_of_day;
-use crate::storage::usage::{UsagePeriod, UsageSums};
+use crate::storage::usage::UsagePeriod;
+use crate::storage::usage::sums::UsageSums;
 
 const HOUR: Duration = Duration::from_hours(1);
 const DAY: Duration = Duration::from_hours(24);
@@ -177,6 +178,12 @@ impl ChosenRange {
         end - begin <= DAY * 32
     }
 
+    /// The hours of the range, those that have not begun yet included.
+    pub fn hours(self, zone: &TimeZone, now: Timestamp) -> u64 {
+        let (begin, end, _) = self.bounds(zone, now);
+        (end - begin).as_secs().div_ceil(HOUR.as_secs())
+    }
+
     /// The range in whole periods, the newest `max_periods` of them.
     pub fn resolve(
         self,
@@ -292,12 +299,6 @@ impl RangeBefore {
 }
 
 impl RangeBefore {
-    /// The whole periods, and the one that counts in part.
-    pub fn periods_by_bin(&self) -> impl Iterator<Item = (usize, &[UsagePeriod])> {
-        let chunks = self.periods.chunk_by(|one, next| one.bin == next.bin);
-        chunks.map(|periods| (periods[0].bin, periods))
-    }
-
     /// What counts of the sums of a bin.
     pub fn share(&self, bin: usize, sums: UsageSums) -> UsageSums {
         match bin {

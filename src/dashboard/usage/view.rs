@@ -21,7 +21,8 @@ use crate::dashboard::usage::range::{
 };
 use crate::dashboard::usage::{UsageData, UsageRow, UsageSeries};
 use crate::storage::strings::OTHER_MODEL;
-use crate::storage::usage::{UsageGroup, UsageOrder, UsageSums, UsageTable};
+use crate::storage::usage::sums::UsageSums;
+use crate::storage::usage::{UsageGroup, UsageOrder, UsageTable};
 
 /// The colours of the largest groups; that of the others is the last.
 const COLOURS: [u8; 6] = [2, 1, 3, 5, 4, 6];
@@ -232,17 +233,17 @@ fn charts(context: &PageContext, query: &UsageQuery, data: &UsageData) -> Markup
         language.usage_requests_chart()
     };
     let total = &data.total;
-    let cost = series(data, language.cost(), 3, |sums| {
+    let cost = series(language, data, language.cost(), 3, |sums| {
         value(sums.cost_nano_usd) / 1e9
     });
     let (tokens_by, requests_by) = if data.by == UsageBy::Time {
         (token_kinds(language, data), results(language, data))
     } else {
         (
-            series(data, language.tokens_used(), 2, |sums| {
+            series(language, data, language.tokens_used(), 2, |sums| {
                 value(sums.total_tokens)
             }),
-            series(data, counts, 1, |sums| value(sums.requests)),
+            series(language, data, counts, 1, |sums| value(sums.requests)),
         )
     };
     html! {
@@ -254,6 +255,7 @@ fn charts(context: &PageContext, query: &UsageQuery, data: &UsageData) -> Markup
 
 /// The series of the largest groups, or a single one of everything.
 fn series<'a>(
+    language: Language,
     data: &'a UsageData,
     name: &'a str,
     only: u8,
@@ -264,7 +266,7 @@ fn series<'a>(
     }
     let groups = data.series.iter().zip(COLOURS);
     let groups = groups.map(|(series, colour)| Series {
-        name: &series.name,
+        name: shown_name(language, data.by, &series.name),
         colour,
         values: series.bins.iter().map(|sums| Some(of(sums))).collect(),
         filter: group_filter(data.by, series),
@@ -459,7 +461,8 @@ fn group_row(
     html! {
         tr {
             th scope="row" {
-                @if let Some(filtered) = &filtered { a.clipped href=(filtered) title=(row.name) { (row.name) } } @else { span.muted { (row.name) } }
+                @let name = shown_name(language, data.by, &row.name);
+                @if let Some(filtered) = &filtered { a.clipped href=(filtered) title=(name) { (name) } } @else { span.muted { (name) } }
             }
             (cells(language, data, requests, &row.sums))
             td.number data-label=(language.usage_change()) title=(language.compared(&before)) {
@@ -488,6 +491,14 @@ fn log_link(
         .map(|(name, value)| (*name, value.as_str()))
         .collect();
     html! { a href=(href("/logs", &pairs)) { (language.usage_its_logs()) } }
+}
+
+/// The name of a group on the page: in files, for programs, `other` is not translated.
+fn shown_name(language: Language, by: UsageBy, name: &str) -> &str {
+    match (by, name) {
+        (UsageBy::Model, OTHER_MODEL) => language.other_models(),
+        (_, name) => name,
+    }
 }
 
 /// The filter of the log; `None`: it has no such filter.

@@ -11,7 +11,7 @@ use crate::pool::health::verdict::Rule;
 use crate::pool::keys::key_status::LimitSource;
 use crate::pool::keys::lease::SharedKeyRegistry;
 use crate::pool::keys::ready_index::{ANY_MODEL, ModelNumber};
-use crate::pool::keys::registry::{KeyRegistry, ProjectEntry};
+use crate::pool::keys::registry::{KeyEntry, KeyRegistry, ProjectEntry};
 use crate::pool::keys::running_cooldowns::CooldownReason;
 use crate::pool::keys::upstream_key::{Billing, KeyState, ProjectId};
 use crate::pool::quota::limits::{Measure, ModelQuota};
@@ -191,7 +191,7 @@ impl KeyRegistry {
     ) -> Option<u64> {
         let (inherited, totals) = sums;
         let project = self.projects.get(&id)?;
-        let works = self.working_keys(project) > 0;
+        let works = self.working_keys(project).next().is_some();
         let whole = self.held_back(project, ANY_MODEL, now);
         let is_shown = |model| only.is_none_or(|only| self.find_model(only) == Some(model));
         let mut rank = only.is_none().then_some(0);
@@ -224,7 +224,7 @@ impl KeyRegistry {
             id,
             billing: project.billing,
             keys: project.keys.len(),
-            working_keys: self.working_keys(project),
+            working_keys: self.working_keys(project).count(),
             models: models.collect(),
             held_back: self.held_back(project, ANY_MODEL, now),
         })
@@ -240,7 +240,8 @@ impl KeyRegistry {
         models
     }
 
-    fn working_keys(&self, project: &ProjectEntry) -> usize {
+    /// The keys that Google does not refuse, and that are enabled.
+    fn working_keys<'a>(&'a self, project: &'a ProjectEntry) -> impl Iterator<Item = &'a KeyEntry> {
         let keys = project.keys.iter().filter_map(|id| self.by_id.get(id));
         let works = |state| {
             matches!(
@@ -248,8 +249,7 @@ impl KeyRegistry {
                 KeyState::Ready | KeyState::CoolingDown | KeyState::Trial
             )
         };
-        keys.filter(|key| key.row.enabled && works(key.row.condition.state))
-            .count()
+        keys.filter(move |key| key.row.enabled && works(key.row.condition.state))
     }
 
     fn model_status(

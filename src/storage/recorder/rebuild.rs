@@ -44,6 +44,9 @@ pub async fn rebuild_rollups(db: &Db) -> Result<u64> {
         .client_key_hours
         .retain(|key, _| pruned.is_whole_hour(key.0));
     statistics
+        .client_key_days
+        .retain(|key, _| pruned.is_whole_day(key.0));
+    statistics
         .upstream_key_days
         .retain(|key, _| pruned.is_whole_day(key.0));
     statistics
@@ -283,6 +286,15 @@ async fn delete_whole(tx: &mut Transaction<'_, Sqlite>) -> Result<()> {
         ",
     );
     hours.execute(&mut **tx).await?;
+    let days = sqlx::query!(
+        "
+        DELETE FROM client_key_days
+        WHERE
+            day_ms > (SELECT until_ms FROM log_pruning)
+            AND day_ms NOT IN (SELECT hour_ms - hour_ms % 86400000 FROM pruned_hours)
+        ",
+    );
+    days.execute(&mut **tx).await?;
     let days = sqlx::query!(
         "
         DELETE FROM upstream_key_days

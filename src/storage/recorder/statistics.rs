@@ -20,6 +20,8 @@ pub struct BatchStatistics {
     pub model_hours: HashMap<(i64, i64, Outcome), Rollup>,
     pub model_days: HashMap<(i64, i64, Outcome), Rollup>,
     pub client_key_hours: HashMap<(i64, i64), Rollup>,
+    /// Without durations.
+    pub client_key_days: HashMap<(i64, i64), Rollup>,
     /// In the order of the table's primary key, so that a large batch is written in that order.
     pub upstream_key_days: BTreeMap<(i64, i64), Rollup>,
     /// In the order of the table, which a large batch then goes through once.
@@ -46,11 +48,7 @@ pub struct KeyStatistics {
 
 impl KeyStatistics {
     fn add(&mut self, at: Timestamp, sample: Sample) {
-        self.rollup.add(Sample {
-            first_byte_ms: None,
-            duration_ms: None,
-            ..sample
-        });
+        self.rollup.add(without_durations(sample));
         self.last_used_at_ms = self.last_used_at_ms.max(at.as_millis());
     }
 }
@@ -117,6 +115,8 @@ impl BatchStatistics {
         let client = client_key_id.map_or(0, |id| id.0);
         let hours = self.client_key_hours.entry((hour, client));
         hours.or_default().add(sample);
+        let days = self.client_key_days.entry((day, client));
+        days.or_default().add(without_durations(sample));
         if let Some(id) = client_key_id {
             let statistics = self.client_keys.entry(id.0).or_default();
             statistics.add(at, sample);
@@ -169,6 +169,15 @@ impl BatchStatistics {
         let used = used.or_default();
         used.0 += requests;
         used.1 += usage.prompt.unwrap_or(0);
+    }
+}
+
+/// What is added where no sketch is stored.
+fn without_durations(sample: Sample) -> Sample {
+    Sample {
+        first_byte_ms: None,
+        duration_ms: None,
+        ..sample
     }
 }
 

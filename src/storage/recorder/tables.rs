@@ -27,13 +27,14 @@ enum Table {
     ModelHours,
     ModelDays,
     ClientKeyHours,
+    ClientKeyDays,
     UpstreamKeyDays,
     QuotaDays,
     EgressProxyDays,
     LogCounter,
 }
 
-const TABLES: usize = 11;
+const TABLES: usize = 12;
 
 /// The statements of these tables.
 #[derive(Debug)]
@@ -49,6 +50,7 @@ impl Default for LogStatements {
             TableStatement::upsert("model_hours", &RollupRow::MODEL_HOURS),
             TableStatement::upsert("model_days", &RollupRow::MODEL_DAYS),
             TableStatement::upsert("client_key_hours", &RollupRow::CLIENT_KEY_HOURS),
+            TableStatement::upsert("client_key_days", &RollupRow::CLIENT_KEY_DAYS),
             TableStatement::upsert("upstream_key_days", &RollupRow::UPSTREAM_KEY_DAYS),
             TableStatement::upsert("quota_days", &[&QuotaRow::COLUMNS]),
             TableStatement::upsert("egress_proxy_days", &[&EgressRow::COLUMNS]),
@@ -147,6 +149,14 @@ impl LogBatch {
             batch.add(
                 Table::ClientKeyHours as usize,
                 &RollupRow::CLIENT_KEY_HOURS,
+                &row,
+            );
+        }
+        for ((begin, id), rollup) in &statistics.client_key_days {
+            let row = RollupRow::new(*begin, *id, None, rollup);
+            batch.add(
+                Table::ClientKeyDays as usize,
+                &RollupRow::CLIENT_KEY_DAYS,
                 &row,
             );
         }
@@ -334,20 +344,44 @@ struct RollupRow<'a> {
 }
 
 impl<'a> RollupRow<'a> {
-    const MODEL_HOURS: [&'a [Column<Self>]; 4] =
-        [&Self::HOUR, &Self::MODEL, &Self::SUMS, &Self::RETRIED];
-    const MODEL_DAYS: [&'a [Column<Self>]; 4] =
-        [&Self::DAY, &Self::MODEL, &Self::SUMS, &Self::RETRIED];
-    const CLIENT_KEY_HOURS: [&'a [Column<Self>]; 6] = [
+    const MODEL_HOURS: [&'a [Column<Self>]; 5] = [
         &Self::HOUR,
+        &Self::MODEL,
+        &Self::SUMS,
+        &Self::SKETCHES,
+        &Self::RETRIED,
+    ];
+    const MODEL_DAYS: [&'a [Column<Self>]; 5] = [
+        &Self::DAY,
+        &Self::MODEL,
+        &Self::SUMS,
+        &Self::SKETCHES,
+        &Self::RETRIED,
+    ];
+    const CLIENT_KEY_HOURS: [&'a [Column<Self>]; 7] = [
+        &Self::HOUR,
+        &Self::CLIENT_KEY,
+        &Self::COUNTS,
+        &Self::SUMS,
+        &Self::SKETCHES,
+        &Self::SENT,
+        &Self::RETRIED,
+    ];
+    const CLIENT_KEY_DAYS: [&'a [Column<Self>]; 6] = [
+        &Self::DAY,
         &Self::CLIENT_KEY,
         &Self::COUNTS,
         &Self::SUMS,
         &Self::SENT,
         &Self::RETRIED,
     ];
-    const UPSTREAM_KEY_DAYS: [&'a [Column<Self>]; 4] =
-        [&Self::DAY, &Self::UPSTREAM_KEY, &Self::COUNTS, &Self::SUMS];
+    const UPSTREAM_KEY_DAYS: [&'a [Column<Self>]; 5] = [
+        &Self::DAY,
+        &Self::UPSTREAM_KEY,
+        &Self::COUNTS,
+        &Self::SUMS,
+        &Self::SKETCHES,
+    ];
 
     fn new(begin: i64, id: i64, outcome: Option<Outcome>, rollup: &'a Rollup) -> Self {
         Self {
@@ -376,7 +410,7 @@ impl<'a> RollupRow<'a> {
     const RETRIED: [Column<Self>; 1] = [("retried_successes", Add, |r| {
         r.rollup.retried_successes.into()
     })];
-    const SUMS: [Column<Self>; 9] = [
+    const SUMS: [Column<Self>; 7] = [
         ("prompt_tokens", Add, |r| r.rollup.prompt_tokens.into()),
         ("output_tokens", Add, |r| r.rollup.output_tokens.into()),
         ("thought_tokens", Add, |r| r.rollup.thought_tokens.into()),
@@ -384,6 +418,8 @@ impl<'a> RollupRow<'a> {
         ("tool_tokens", Add, |r| r.rollup.tool_tokens.into()),
         ("total_tokens", Add, |r| r.rollup.total_tokens.into()),
         ("cost_nano_usd", Add, |r| r.rollup.cost_nano_usd.into()),
+    ];
+    const SKETCHES: [Column<Self>; 2] = [
         ("first_byte_sketch", Replace, |r| {
             sketch(&r.rollup.first_byte)
         }),

@@ -515,6 +515,7 @@ async fn every_sum_is_added_to_the_column_with_its_name(pool: SqlitePool) {
         sums.model_hours.insert(model, rollup.clone());
         sums.model_days.insert(model, rollup.clone());
         sums.client_key_hours.insert((36, 1), rollup.clone());
+        sums.client_key_days.insert((36, 1), rollup.clone());
         sums.upstream_key_days.insert((36, 1), rollup.clone());
         sums.upstream_keys.insert(1, key());
         sums.client_keys.insert(1, key());
@@ -553,6 +554,12 @@ async fn every_sum_is_added_to_the_column_with_its_name(pool: SqlitePool) {
             "hour_ms, client_key_id, successes, failures, sent_requests, retried_successes",
             "client_key_hours",
             "36 1 4 6 24 26",
+        ),
+        (
+            "day_ms, client_key_id, requests, successes, failures, sent_requests, retried_successes, prompt_tokens, \
+            output_tokens, thought_tokens, cached_tokens, tool_tokens, total_tokens, cost_nano_usd",
+            "client_key_days",
+            "36 1 2 4 6 24 26 8 10 12 14 16 18 20",
         ),
         (
             "day_ms, upstream_key_id, successes, failures",

@@ -9,10 +9,11 @@ use crate::storage::request_logs::tests::row;
 use crate::storage::rollups::begin_of_day;
 
 const HOUR: i64 = 3_600;
-const TABLES: [UsageTable; 4] = [
+const TABLES: [UsageTable; 5] = [
     UsageTable::ModelHours,
     UsageTable::ModelDays,
     UsageTable::ClientKeyHours,
+    UsageTable::ClientKeyDays,
     UsageTable::UpstreamKeyDays,
 ];
 
@@ -94,7 +95,7 @@ fn day() -> Vec<UsagePeriod> {
 fn periods(table: UsageTable) -> Vec<UsagePeriod> {
     match table {
         UsageTable::ModelHours | UsageTable::ClientKeyHours => hours(),
-        UsageTable::ModelDays | UsageTable::UpstreamKeyDays => day(),
+        UsageTable::ModelDays | UsageTable::ClientKeyDays | UsageTable::UpstreamKeyDays => day(),
     }
 }
 

@@ -6,10 +6,11 @@ use crate::storage::recorder::rebuild::rebuild_rollups;
 
 use super::*;
 
-const ROLLUPS: [&str; 4] = [
+const ROLLUPS: [&str; 5] = [
     "model_hours",
     "model_days",
     "client_key_hours",
+    "client_key_days",
     "upstream_key_days",
 ];
 const KEYS: [&str; 2] = ["upstream_keys", "client_keys"];
@@ -80,6 +81,8 @@ async fn rebuilt_rollups_equal_those_that_were_recorded() {
         "UPDATE client_key_hours SET retried_successes = 0",
         "UPDATE model_hours SET retried_successes = retried_successes + 1 WHERE outcome = 'success'",
         "UPDATE model_days SET retried_successes = 0",
+        "UPDATE client_key_days SET cached_tokens = cached_tokens + 1",
+        "DELETE FROM client_key_days",
         "UPDATE client_key_hours SET sent_requests = 0; UPDATE log_counter SET finished_rows = 7",
         "INSERT INTO model_days SELECT day_ms + 864000000, model_id, outcome, 1, 2, 3, 4, 5, 6, 7, 8, '{}', '{}', 0
          FROM model_days LIMIT 1",
