@@ -5,6 +5,8 @@ use jiff::tz::TimeZone;
 use crate::clock::Timestamp;
 use crate::pool::alert_schedule::AlertPhase;
 use crate::pool::alerts::{AlertKind, OTHER_SUBJECTS};
+use crate::pool::clients::client_key::ClientLimit;
+use crate::pool::keys::upstream_key::KeyState;
 use crate::storage::alert_events::AlertEvent;
 use crate::storage::alert_targets::{AlertLanguage, AlertTargetTerms};
 
@@ -34,7 +36,8 @@ impl AlertMessage {
         public_url: Option<&str>,
     ) -> Self {
         let (language, zone) = (terms.language, terms.time_zone());
-        let title = title(language, event.kind, &event.subject, &event.detail);
+        let (kind, subject, detail) = (event.kind, &event.subject, &event.detail);
+        let title = title(language, kind, subject, detail, event.key_state);
         let (title, at, lines) = match phase {
             AlertPhase::Begin | AlertPhase::Test => {
                 let since = time(event.began_at, &zone);
@@ -129,7 +132,13 @@ fn time(at: Timestamp, zone: &TimeZone) -> String {
 }
 
 /// What an alert is about, in one line.
-pub fn title(language: AlertLanguage, kind: AlertKind, subject: &str, detail: &str) -> String {
+pub fn title(
+    language: AlertLanguage,
+    kind: AlertKind,
+    subject: &str,
+    detail: &str,
+    key_state: Option<KeyState>,
+) -> String {
     if subject == OTHER_SUBJECTS {
         let name = kind_name(language, kind);
         return match language {
@@ -142,12 +151,14 @@ pub fn title(language: AlertLanguage, kind: AlertKind, subject: &str, detail: &s
         ("", AlertLanguage::TraditionalChinese) => "任何模型",
         (model, _) => model,
     };
+    let key = || with_state(language, detail, key_state);
+    let client = || with_limit(language, detail, subject);
     match language {
         AlertLanguage::English => match kind {
             AlertKind::NoKey => format!("No upstream key is usable for {model}"),
             AlertKind::PoolLow => format!("Few upstream keys are usable for {model}: {detail}"),
             AlertKind::KeyLeaked => format!("Google reports an upstream key as leaked: {detail}"),
-            AlertKind::KeyDead => format!("Google refuses an upstream key: {detail}"),
+            AlertKind::KeyDead => format!("Google refuses an upstream key: {}", key()),
             AlertKind::GoogleUnreachable => format!("Google cannot be reached: {detail}"),
             AlertKind::AddressThrottled => {
                 "Google throttles the IP address of the server".to_owned()
@@ -156,9 +167,9 @@ pub fn title(language: AlertLanguage, kind: AlertKind, subject: &str, detail: &s
                 format!("The clock of the server differs from Google's by {detail}")
             }
             AlertKind::EgressBroken => format!("An egress proxy is broken: {detail}"),
-            AlertKind::BudgetUsed => format!("A client key has used up its limit: {detail}"),
+            AlertKind::BudgetUsed => format!("A client key has used up its limit: {}", client()),
             AlertKind::BudgetNearlyUsed => {
-                format!("A client key has used 80 % of its limit: {detail}")
+                format!("A client key has used 80 % of its limit: {}", client())
             }
             AlertKind::DiskLow => format!("The disk of the database is nearly full: {detail} left"),
             AlertKind::DatabaseFailing => {
@@ -173,16 +184,14 @@ pub fn title(language: AlertLanguage, kind: AlertKind, subject: &str, detail: &s
         AlertLanguage::TraditionalChinese => match kind {
             AlertKind::NoKey => format!("{model} 沒有可用的上游金鑰"),
             AlertKind::PoolLow => format!("{model} 可用的上游金鑰過少：{detail}"),
-            AlertKind::KeyLeaked => {
-                format!("Google 回報上游金鑰已外洩：{}", with_chinese_state(detail))
-            }
-            AlertKind::KeyDead => format!("Google 拒絕上游金鑰：{}", with_chinese_state(detail)),
+            AlertKind::KeyLeaked => format!("Google 回報上游金鑰已外洩：{detail}"),
+            AlertKind::KeyDead => format!("Google 拒絕上游金鑰：{}", key()),
             AlertKind::GoogleUnreachable => format!("無法連線到 Google：{detail}"),
             AlertKind::AddressThrottled => "Google 正在限制伺服器的 IP 位址".to_owned(),
             AlertKind::ClockWrong => format!("伺服器的時鐘與 Google 相差 {detail}"),
             AlertKind::EgressBroken => format!("對外代理故障：{detail}"),
-            AlertKind::BudgetUsed => format!("用戶端金鑰已用完額度：{detail}"),
-            AlertKind::BudgetNearlyUsed => format!("用戶端金鑰已使用額度的 80%：{detail}"),
+            AlertKind::BudgetUsed => format!("用戶端金鑰已用完額度：{}", client()),
+            AlertKind::BudgetNearlyUsed => format!("用戶端金鑰已使用額度的 80%：{}", client()),
             AlertKind::DiskLow => format!("資料庫所在的磁碟即將用盡，剩餘 {detail}"),
             AlertKind::DatabaseFailing => format!("資料庫無法寫入：{}", reason(language, detail)),
             AlertKind::BackupFailed => format!("備份失敗：{detail}"),
@@ -191,19 +200,39 @@ pub fn title(language: AlertLanguage, kind: AlertKind, subject: &str, detail: &s
     }
 }
 
-/// A key with its state, whose name is English.
-fn with_chinese_state(detail: &str) -> String {
-    let states = [
-        (" (leaked)", "（已外洩）"),
-        (" (invalid)", "（無效）"),
-        (" (suspended)", "（已停權）"),
-        (" (misconfigured)", "（設定錯誤）"),
-    ];
-    let translated = states.into_iter().find_map(|(name, label)| {
-        let key = detail.strip_suffix(name)?;
-        Some(format!("{key}{label}"))
-    });
-    translated.unwrap_or_else(|| detail.to_owned())
+/// A key with its state.
+fn with_state(language: AlertLanguage, key: &str, state: Option<KeyState>) -> String {
+    let (english, chinese) = match state {
+        Some(KeyState::Invalid) => ("invalid", "無效"),
+        Some(KeyState::Leaked) => ("leaked", "已外洩"),
+        Some(KeyState::Suspended) => ("suspended", "已停權"),
+        Some(KeyState::Misconfigured) => ("misconfigured", "設定錯誤"),
+        Some(KeyState::Ready | KeyState::CoolingDown | KeyState::Trial) | None => {
+            return key.to_owned();
+        }
+    };
+    match language {
+        AlertLanguage::English => format!("{key} ({english})"),
+        AlertLanguage::TraditionalChinese => format!("{key}（{chinese}）"),
+    }
+}
+
+/// A client key with the limit that the subject names: `12:cost_per_month`.
+fn with_limit(language: AlertLanguage, client: &str, subject: &str) -> String {
+    let limit = subject.split(':').nth(1).and_then(|name| name.parse().ok());
+    let (english, chinese) = match limit {
+        Some(ClientLimit::RequestsPerMinute) => ("requests per minute", "每分鐘請求數"),
+        Some(ClientLimit::RequestsPerDay) => ("requests per day", "每日請求數"),
+        Some(ClientLimit::TokensPerMinute) => ("tokens per minute", "每分鐘 Token 數"),
+        Some(ClientLimit::TokensPerDay) => ("tokens per day", "每日 Token 數"),
+        Some(ClientLimit::Concurrency) => ("concurrent requests", "同時請求數"),
+        Some(ClientLimit::CostPerMonth) => ("cost per month", "每月費用"),
+        None => return client.to_owned(),
+    };
+    match language {
+        AlertLanguage::English => format!("{client} ({english})"),
+        AlertLanguage::TraditionalChinese => format!("{client}（{chinese}）"),
+    }
 }
 
 /// A kind in lists and forms.
@@ -342,6 +371,7 @@ mod tests {
             subject: subject.to_owned(),
             severity: kind.severity(),
             detail: detail.to_owned(),
+            key_state: None,
             began_at: Timestamp::from_millis(1_796_022_240_000),
             ended_at: Some(Timestamp::from_millis(1_796_025_840_000)),
         }
@@ -379,13 +409,39 @@ mod tests {
     fn every_alert_has_a_title_and_a_page_in_both_languages() {
         let (english, chinese) = (AlertLanguage::English, AlertLanguage::TraditionalChinese);
         for kind in AlertKind::ALL.iter().copied() {
-            let title_in = |language| title(language, kind, "12:cost_per_month", "detail");
+            let title_in = |language| title(language, kind, "12:cost_per_month", "detail", None);
             let (title, other) = (title_in(english), title_in(chinese));
             assert!(title.is_ascii() && !other.is_ascii(), "{title} {other}");
             assert!(page(kind, "").starts_with('/'));
         }
-        let rest = title(english, AlertKind::KeyDead, OTHER_SUBJECTS, "13");
+        let rest = title(english, AlertKind::KeyDead, OTHER_SUBJECTS, "13", None);
         assert_eq!(rest, "Upstream key refused by Google: 13 more");
+        // A label may end like a state, which is no part of it.
+        let state = Some(KeyState::Suspended);
+        let of_key = |language| title(language, AlertKind::KeyDead, "7", "web (invalid)", state);
+        let of_client = |language| {
+            title(
+                language,
+                AlertKind::BudgetUsed,
+                "12:cost_per_month",
+                "web",
+                None,
+            )
+        };
+        assert_eq!(
+            [
+                of_key(english),
+                of_key(chinese),
+                of_client(english),
+                of_client(chinese)
+            ],
+            [
+                "Google refuses an upstream key: web (invalid) (suspended)",
+                "Google 拒絕上游金鑰：web (invalid)（已停權）",
+                "A client key has used up its limit: web (cost per month)",
+                "用戶端金鑰已用完額度：web（每月費用）",
+            ]
+        );
         assert_eq!(page(AlertKind::KeyDead, OTHER_SUBJECTS), "/upstream-keys");
         assert_eq!(
             page(AlertKind::BudgetUsed, "12:cost_per_month"),

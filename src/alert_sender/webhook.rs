@@ -49,6 +49,7 @@ pub async fn send(
             "severity": message.event.as_ref().map(|event| event.severity),
             "subject": message.event.as_ref().map(|event| &event.subject),
             "detail": message.event.as_ref().map(|event| &event.detail),
+            "key_state": message.event.as_ref().and_then(|event| event.key_state),
             "began_at": message.event.as_ref().map(|event| event.began_at.to_rfc3339()),
             "ended_at": message.event.as_ref().and_then(|event| event.ended_at).map(Timestamp::to_rfc3339),
             "title": message.title,

@@ -180,7 +180,7 @@ fn open_alerts(context: &PageContext, open: &[AlertEvent]) -> Markup {
                 td data-label=(language.alert_severity_column()) { (severity_badge(language, event.severity)) }
                 td data-label=(language.alert_what()) {
                     a href=(message::page(event.kind, &event.subject)) {
-                        (message::title(language.of_messages(), event.kind, &event.subject, &event.detail))
+                        (message::title(language.of_messages(), event.kind, &event.subject, &event.detail, event.key_state))
                     }
                 }
                 td data-label=(language.alert_since()) {
@@ -222,9 +222,13 @@ fn message_log(context: &PageContext, page: &BidirectionalPage<ListedAlertDelive
 fn message_row(context: &PageContext, message: &ListedAlertDelivery) -> Markup {
     let language = context.language;
     let title = match (message.kind, &message.subject, &message.detail) {
-        (Some(kind), Some(subject), Some(detail)) => {
-            message::title(language.of_messages(), kind, subject, detail)
-        }
+        (Some(kind), Some(subject), Some(detail)) => message::title(
+            language.of_messages(),
+            kind,
+            subject,
+            detail,
+            message.key_state,
+        ),
         _ => String::new(),
     };
     let tone = match message.phase {

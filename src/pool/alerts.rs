@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use strum::{EnumString, IntoStaticStr, VariantArray};
 
+use crate::pool::keys::upstream_key::{KeyState, UpstreamKeyId};
+
 /// In so many observations in a row a condition must hold to begin an alert, or be absent to end it.
 const OBSERVATIONS: u32 = 2;
 /// Maximum number of alerts of one kind with a subject of their own; the rest is one alert.
@@ -117,6 +119,8 @@ pub struct AlertCondition {
     pub key: AlertKey,
     /// Names and numbers for the message, redacted.
     pub detail: String,
+    /// The state of the upstream key that it is about.
+    pub key_state: Option<KeyState>,
 }
 
 /// Everything that holds at one moment.
@@ -146,8 +150,21 @@ impl AlertChange {
 impl AlertObservation {
     pub fn add(&mut self, kind: AlertKind, subject: impl ToString, detail: impl Into<String>) {
         let (subject, detail) = (subject.to_string(), detail.into());
-        let key = AlertKey { kind, subject };
-        self.conditions.push(AlertCondition { key, detail });
+        self.conditions.push(AlertCondition {
+            key: AlertKey { kind, subject },
+            detail,
+            key_state: None,
+        });
+    }
+
+    /// Adds a condition of an upstream key, with its name and state.
+    pub fn add_key(&mut self, kind: AlertKind, id: UpstreamKeyId, name: String, state: KeyState) {
+        let subject = id.0.to_string();
+        self.conditions.push(AlertCondition {
+            key: AlertKey { kind, subject },
+            detail: name,
+            key_state: Some(state),
+        });
     }
 }
 
@@ -225,8 +242,11 @@ impl AlertTracker {
             if rest > 0 {
                 let subject = OTHER_SUBJECTS.to_owned();
                 let key = AlertKey { kind, subject };
-                let detail = rest.to_string();
-                limited.push(AlertCondition { key, detail });
+                limited.push(AlertCondition {
+                    key,
+                    detail: rest.to_string(),
+                    key_state: None,
+                });
             }
         }
         limited

@@ -9,6 +9,7 @@ use utoipa::ToSchema;
 use crate::clock::Timestamp;
 use crate::pool::alert_schedule::{AlertPhase, DeliveryState, due_at, next_attempt};
 use crate::pool::alerts::{AlertKind, AlertSeverity};
+use crate::pool::keys::upstream_key::KeyState;
 use crate::storage::alert_events::{AlertEvent, AlertEventId};
 use crate::storage::alert_targets::{AlertTarget, AlertTargetId};
 use crate::storage::error::Result;
@@ -140,6 +141,8 @@ pub struct ListedAlertDelivery {
     pub kind: Option<AlertKind>,
     pub subject: Option<String>,
     pub detail: Option<String>,
+    /// The state of the upstream key that the alert is about.
+    pub key_state: Option<KeyState>,
 }
 
 /// Inserts a message, unless its target is gone.
@@ -187,7 +190,7 @@ pub async fn list_due(
             delivery.id AS "id!: AlertDeliveryId", phase AS "phase: AlertPhase", message_id,
             attempts AS "attempts: u32", due_at_ms AS "due_at: Timestamp", next_at_ms AS "next_at: Timestamp",
             last_error, kind AS "kind: AlertKind", subject, severity AS "severity: AlertSeverity", detail,
-            began_at_ms AS "began_at: Timestamp", ended_at_ms AS "ended_at: Timestamp"
+            key_state AS "key_state: KeyState", began_at_ms AS "began_at: Timestamp", ended_at_ms AS "ended_at: Timestamp"
         FROM alert_deliveries AS delivery
         JOIN alert_events AS event ON event.id = event_id
         WHERE target_id = ?1 AND state = 'pending' AND next_at_ms <= ?2 AND NOT EXISTS (
@@ -220,6 +223,7 @@ pub async fn list_due(
             subject: row.subject,
             severity: row.severity,
             detail: row.detail,
+            key_state: row.key_state,
             began_at: row.began_at,
             ended_at: row.ended_at,
         },
@@ -308,7 +312,7 @@ async fn read_page(
             phase AS "phase: AlertPhase", state AS "state: DeliveryState", attempts AS "attempts: u32",
             next_at_ms AS "next_at: Timestamp", last_error, sent_at_ms AS "sent_at: Timestamp",
             delivery.created_at_ms AS "created_at: Timestamp", event.kind AS "kind?: AlertKind",
-            event.subject AS "subject?", event.detail AS "detail?"
+            event.subject AS "subject?", event.detail AS "detail?", event.key_state AS "key_state: KeyState"
         FROM alert_deliveries AS delivery
         JOIN alert_targets AS target ON target.id = target_id
         LEFT JOIN alert_events AS event ON event.id = event_id
@@ -334,7 +338,7 @@ pub async fn list_last(db: impl SqliteExecutor<'_>) -> Result<Vec<ListedAlertDel
             phase AS "phase: AlertPhase", state AS "state: DeliveryState", attempts AS "attempts: u32",
             next_at_ms AS "next_at: Timestamp", last_error, sent_at_ms AS "sent_at: Timestamp",
             delivery.created_at_ms AS "created_at: Timestamp", event.kind AS "kind?: AlertKind",
-            event.subject AS "subject?", event.detail AS "detail?"
+            event.subject AS "subject?", event.detail AS "detail?", event.key_state AS "key_state: KeyState"
         FROM alert_targets AS target
         JOIN alert_deliveries AS delivery
             ON delivery.id = (SELECT max(id) FROM alert_deliveries WHERE target_id = target.id)

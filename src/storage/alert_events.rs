@@ -7,6 +7,7 @@ use sqlx::{Sqlite, SqliteExecutor, SqlitePool, Transaction};
 use crate::clock::Timestamp;
 use crate::pool::alert_schedule::TRIED_FOR;
 use crate::pool::alerts::{AlertCondition, AlertKey, AlertKind, AlertSeverity};
+use crate::pool::keys::upstream_key::KeyState;
 use crate::storage::error::Result;
 
 /// How long alerts and messages are kept after their end.
@@ -24,6 +25,8 @@ pub struct AlertEvent {
     pub subject: String,
     pub severity: AlertSeverity,
     pub detail: String,
+    /// The state of the upstream key that it is about.
+    pub key_state: Option<KeyState>,
     pub began_at: Timestamp,
     /// `None`: it is open.
     pub ended_at: Option<Timestamp>,
@@ -47,14 +50,15 @@ pub async fn insert(
     let (key, severity) = (&condition.key, condition.key.kind.severity());
     let id = sqlx::query_scalar!(
         r#"
-        INSERT INTO alert_events (kind, subject, severity, detail, began_at_ms)
-        VALUES (?1, ?2, ?3, ?4, ?5)
+        INSERT INTO alert_events (kind, subject, severity, detail, key_state, began_at_ms)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6)
         RETURNING id AS "id!: AlertEventId"
         "#,
         key.kind,
         key.subject,
         severity,
         condition.detail,
+        condition.key_state,
         now,
     );
     Ok(id.fetch_one(&mut **tx).await?)
@@ -87,7 +91,7 @@ pub async fn list_open(db: impl SqliteExecutor<'_>) -> Result<Vec<AlertEvent>> {
         r#"
         SELECT
             kind AS "kind: AlertKind", subject, severity AS "severity: AlertSeverity", detail,
-            began_at_ms AS "began_at: Timestamp", ended_at_ms AS "ended_at: Timestamp"
+            key_state AS "key_state: KeyState", began_at_ms AS "began_at: Timestamp", ended_at_ms AS "ended_at: Timestamp"
         FROM alert_events
         WHERE ended_at_ms IS NULL
         ORDER BY id DESC

@@ -11,6 +11,7 @@ use crate::pool::egress::condition::EgressState;
 use crate::pool::health::clock_watch::ClockFinding;
 use crate::pool::keys::key_status::KeyStatusKind;
 use crate::pool::keys::overview::PoolOverview;
+use crate::pool::keys::upstream_key::KeyState;
 use crate::storage::{alert_events, backups};
 
 /// The limits of client keys that are budgets of a day or month.
@@ -90,11 +91,11 @@ fn add_keys(found: &mut AlertObservation, app: &App, now: Timestamp) {
         let Some(summary) = keys.key_status_summary(id, now) else {
             return;
         };
-        let kind = match summary.kind {
-            KeyStatusKind::Leaked => AlertKind::KeyLeaked,
-            KeyStatusKind::Invalid | KeyStatusKind::Suspended | KeyStatusKind::Misconfigured => {
-                AlertKind::KeyDead
-            }
+        let (kind, state) = match summary.kind {
+            KeyStatusKind::Leaked => (AlertKind::KeyLeaked, KeyState::Leaked),
+            KeyStatusKind::Invalid => (AlertKind::KeyDead, KeyState::Invalid),
+            KeyStatusKind::Suspended => (AlertKind::KeyDead, KeyState::Suspended),
+            KeyStatusKind::Misconfigured => (AlertKind::KeyDead, KeyState::Misconfigured),
             KeyStatusKind::Ready
             | KeyStatusKind::PartlyCoolingDown
             | KeyStatusKind::CoolingDown
@@ -103,12 +104,11 @@ fn add_keys(found: &mut AlertObservation, app: &App, now: Timestamp) {
         };
         if let Some(key) = keys.get(id) {
             let name = format!("{} …{}", key.label, key.secret.last4());
-            let name = format!("{} ({})", name.trim(), summary.kind.name());
-            refused.insert(id, (kind, name));
+            refused.insert(id, (kind, name.trim().to_owned(), state));
         }
     });
-    for (id, (kind, name)) in refused {
-        found.add(kind, id.0, name);
+    for (id, (kind, name, state)) in refused {
+        found.add_key(kind, id, name, state);
     }
 }
 
@@ -150,12 +150,11 @@ fn add_budgets(found: &mut AlertObservation, app: &App, now: Timestamp) {
             let used = app.admission.lock().used(client.id, limit, now);
             let percent = u128::from(used) * 100 / u128::from(most);
             let subject = format!("{}:{}", client.id.0, limit.name());
-            let detail = format!("{} ({})", client.name, limit.name());
             if percent >= u128::from(NEARLY_USED_PERCENT) {
-                found.add(AlertKind::BudgetNearlyUsed, &subject, &detail);
+                found.add(AlertKind::BudgetNearlyUsed, &subject, &client.name);
             }
             if percent >= 100 {
-                found.add(AlertKind::BudgetUsed, &subject, &detail);
+                found.add(AlertKind::BudgetUsed, &subject, &client.name);
             }
         }
     }

@@ -113,6 +113,7 @@ impl AlertWatch {
                     subject: condition.key.subject.clone(),
                     severity: condition.key.kind.severity(),
                     detail: condition.detail.clone(),
+                    key_state: condition.key_state,
                     began_at: now,
                     ended_at: None,
                 };

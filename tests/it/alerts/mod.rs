@@ -590,8 +590,8 @@ async fn dead_keys_few_keys_and_used_budgets_are_observed() {
         let found = observe(&pool.app, clock::now()).await;
         let conditions = found.conditions.into_iter();
         let conditions = conditions.map(|condition| {
-            let (key, detail) = (condition.key, condition.detail);
-            format!("{} {:?} {detail}", key.kind.name(), key.subject)
+            let (key, detail, state) = (condition.key, condition.detail, condition.key_state);
+            format!("{} {:?} {detail} {state:?}", key.kind.name(), key.subject)
         });
         conditions.collect::<Vec<_>>()
     };
@@ -603,24 +603,22 @@ async fn dead_keys_few_keys_and_used_budgets_are_observed() {
     let states = upstream_keys::listed::list(pool.settled().await, clock::now()).await;
     let label = |index: usize| states.as_ref().unwrap()[index].label.clone();
     let mut expected = vec![
-        "pool_low \"\" 1".to_owned(),
+        "pool_low \"\" 1 None".to_owned(),
         format!(
-            "key_leaked \"2\" {} (leaked)",
+            "key_leaked \"2\" {} Some(Leaked)",
             format!("{} …0002", label(1)).trim()
         ),
         format!(
-            "key_dead \"3\" {} (invalid)",
+            "key_dead \"3\" {} Some(Invalid)",
             format!("{} …0003", label(2)).trim()
         ),
-        "budget_nearly_used \"1:requests_per_day\" CLIENT (requests_per_day)".to_owned(),
+        "budget_nearly_used \"1:requests_per_day\" CLIENT None".to_owned(),
     ];
     let client = pool.app.client_keys().iter().next().unwrap().name.clone();
     expected[3] = expected[3].replace("CLIENT", &client);
     assert_eq!(observed().await, expected);
     pool.generate().await;
-    expected.push(format!(
-        "budget_used \"1:requests_per_day\" {client} (requests_per_day)"
-    ));
+    expected.push(format!("budget_used \"1:requests_per_day\" {client} None"));
     assert_eq!(observed().await, expected);
     pool.set(&[("alert_min_usable_keys", "1")]).await;
     assert_eq!(observed().await, expected[1..]);
