@@ -9,15 +9,13 @@ use crate::clock::Timestamp;
 use crate::config::InvalidConfig;
 use crate::pool::clients::client_key::{ClientLimit, ClientLimits};
 use crate::pool::clients::scopes::{self, InvalidScope};
-use crate::pool::model_fallback::ModelFallback;
+use crate::pool::model_fallback::{DEFAULT, ModelFallback};
 use crate::pool::money::{nano_usd, usd};
 use crate::storage::client_keys::change::{ListChange, TermChange};
 use crate::storage::client_keys::{ClientKeyTerms, ListedClientKey};
 
 /// The value that clears a limit or a list.
 const NONE: &str = "none";
-/// The value that stands for what the settings say.
-const DEFAULT: &str = "default";
 
 /// Limits and scopes. A missing flag changes nothing; `none` removes a limit or empties a list.
 #[derive(Debug, Clone, Default, PartialEq, Args)]

@@ -158,6 +158,7 @@ fn admin_routes() -> Vec<Route> {
         "/audit/{id}/undo" => post(audit::undo);
         "/client-keys" => get(client_keys::list::show).post(client_key::create);
         "/client-keys/bulk" => post(client_keys::bulk::update);
+        "/client-keys/undo" => post(client_keys::bulk::undo);
         "/client-keys/new" => get(client_key::new);
         "/client-keys/{id}" => get(client_keys::detail::show).post(client_key::update);
         "/client-keys/{id}/created" => get(client_key::created);

@@ -5,6 +5,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 /// Stands for no chain at all where an empty text stands for the chains of the setting.
 pub const NONE: &str = "none";
+/// Stands for the chains of the setting where an empty text changes nothing.
+pub const DEFAULT: &str = "default";
 const MAX_CHAINS: usize = 200;
 const MAX_MODELS: usize = 8;
 const MAX_NAME_BYTES: usize = 200;

@@ -428,6 +428,25 @@ pub async fn list_ids(tx: &mut Transaction<'_, Sqlite>, enabled: bool) -> Result
     Ok(ids.fetch_all(&mut **tx).await?)
 }
 
+/// Those of the keys that are in use, ordered by id.
+async fn list_ids_in_use(
+    tx: &mut Transaction<'_, Sqlite>,
+    ids: &[ClientKeyId],
+) -> Result<Vec<ClientKeyId>> {
+    let ids: Vec<_> = ids.iter().map(|id| id.0).collect();
+    let ids = json_array(&ids);
+    let ids = sqlx::query_scalar!(
+        r#"
+        SELECT id AS "id!: ClientKeyId"
+        FROM client_keys
+        WHERE id IN (SELECT value FROM json_each(?1)) AND removed_at_ms IS NULL
+        ORDER BY id
+        "#,
+        ids,
+    );
+    Ok(ids.fetch_all(&mut **tx).await?)
+}
+
 /// Enables or disables a key. Returns whether that changed it.
 pub async fn update_enabled(
     tx: &mut Transaction<'_, Sqlite>,

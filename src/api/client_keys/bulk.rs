@@ -221,7 +221,7 @@ impl ClientKeyBulkBody {
 
 /// Change many client keys
 ///
-/// Up to a thousand keys are one act, which can be undone for a day.
+/// Many keys are changed in several acts, each of which can be undone for a day.
 #[utoipa::path(post, path = "/client-keys/bulk", tag = "client keys", request_body = ClientKeyBulkBody,
     params(("idempotency-key" = Option<String>, Header, description = "Makes a repeated request harmless", min_length = 1, max_length = 255)),
     responses((status = 200, body = ClientKeyBulkAnswer)))]

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::response::{IntoResponse, Response};
-use axum_extra::extract::Form;
+use axum::response::{IntoResponse, Redirect, Response};
+use axum_extra::extract::{Form, Query};
 use http::{StatusCode, Uri};
 use maud::{Markup, html};
 use serde::Deserialize;
@@ -19,11 +19,13 @@ use crate::dashboard::components::{error_summary, field, href, text_input};
 use crate::dashboard::error_page::ErrorPage;
 use crate::dashboard::layout::Section;
 use crate::dashboard::page_context::{Notice, PageContext};
+use crate::dashboard::sign_in::local_path;
 use crate::dashboard::translations::Language;
 use crate::error::Error;
 use crate::pool::clients::client_key::{ClientKeyId, ClientLimit};
 use crate::pool::clients::scopes;
 use crate::pool::keys::upstream_key::parse_tags;
+use crate::pool::model_fallback::{DEFAULT, ModelFallback};
 use crate::storage::client_keys;
 use crate::storage::client_keys::change::{
     self, ChangedClientKeys, ClientKeyChange, ListChange, TermChange,
@@ -49,6 +51,17 @@ pub struct ClientKeyBulkForm {
     cost_per_month: String,
     add_tags: String,
     remove_tags: String,
+    /// Blank: unchanged; [`DEFAULT`]: the chains of the setting.
+    model_fallback: String,
+}
+
+/// The revisions of the acts to undo.
+#[derive(Debug, Deserialize)]
+pub struct UndoQuery {
+    from: i64,
+    to: i64,
+    #[serde(default)]
+    back: String,
 }
 
 impl ClientKeyBulkForm {
@@ -119,6 +132,16 @@ impl ClientKeyBulkForm {
                 changes.push(to_change(tags));
             }
         }
+        match self.model_fallback.trim() {
+            "" => {}
+            DEFAULT => changes.push(TermChange::Fallback(None)),
+            text => match ModelFallback::parse_own(text) {
+                Some(chains) => changes.push(TermChange::Fallback(chains)),
+                None => {
+                    errors.insert("model_fallback", language.bad_fallback().to_owned());
+                }
+            },
+        }
         if changes.is_empty() && errors.is_empty() {
             errors.insert("expires", language.no_change_given().to_owned());
         }
@@ -156,6 +179,11 @@ impl ClientKeyBulkForm {
             field(name, language.limit(limit), None, error(name), input)
         };
         let tags = Some(language.tags_hint());
+        let fallback = html! {
+            input #model_fallback name="model_fallback" value=(self.model_fallback) autocomplete="off" spellcheck="false"
+                autocapitalize="none" placeholder=(language.unchanged());
+        };
+        let fallback_hint = Some(language.bulk_fallback_hint());
         html! {
             (field("expires", language.client_key_expires(), Some(&hint), error("expires"), expires))
             label.check {
@@ -169,6 +197,7 @@ impl ClientKeyBulkForm {
             }
             (field("add_tags", language.add_tags(), tags, error("add_tags"), text_input("add_tags", &self.add_tags)))
             (field("remove_tags", language.remove_tags(), tags, error("remove_tags"), text_input("remove_tags", &self.remove_tags)))
+            (field("model_fallback", language.own_fallback(), fallback_hint, error("model_fallback"), fallback))
         }
     }
 }
@@ -227,7 +256,28 @@ pub async fn update(
     Ok(context.redirect_with(notice, back).await.into_response())
 }
 
-/// The result, with an undo button if it was one act. More acts are undone in the audit.
+/// Undoes what the admin's last change of many keys did, except for what was changed again since.
+pub async fn undo(
+    State(app): State<Arc<App>>,
+    context: PageContext,
+    Query(query): Query<UndoQuery>,
+) -> Result<Redirect, ErrorPage> {
+    let (actor, revisions) = (context.actor(), (query.from, query.to));
+    let undone = change::undo_all(&app.db, &actor, context.now, revisions).await?;
+    app.reload(clock::now()).await?;
+    let notice = match undone {
+        0 => Notice::failed(context.language.act_not_undone()),
+        undone => Notice::done(context.language.act_undone(undone)),
+    };
+    let back = if query.back.starts_with(PATH) {
+        local_path(&query.back)
+    } else {
+        PATH
+    };
+    Ok(context.redirect_with(notice, back).await)
+}
+
+/// The result, with an undo button.
 fn notice(
     language: Language,
     action: ClientKeyAction,
@@ -241,8 +291,12 @@ fn notice(
         ClientKeyAction::Update => language.keys_changed(&keys),
         ClientKeyAction::Delete => language.keys_deleted(&keys),
     });
-    match done.undoable_acts[..] {
-        [act] => notice.with_undo(href(&format!("/audit/{act}/undo"), &[("back", back)])),
+    match done.revisions {
+        Some((from, to)) if !done.undoable_acts.is_empty() => {
+            let (from, to) = (from.to_string(), to.to_string());
+            let range = [("from", from.as_str()), ("to", &to), ("back", back)];
+            notice.with_undo(href(&format!("{PATH}/undo"), &range))
+        }
         _ => notice,
     }
 }
@@ -298,6 +352,7 @@ fn field_label(language: Language, name: &str) -> &'static str {
         "expires" => language.client_key_expires(),
         "add_tags" => language.add_tags(),
         "remove_tags" => language.remove_tags(),
+        "model_fallback" => language.own_fallback(),
         name => name.parse().map_or("", |limit| language.limit(limit)),
     }
 }

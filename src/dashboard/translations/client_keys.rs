@@ -56,6 +56,7 @@ translations! {
     key_tags_hint = "Leave blank for any upstream key", "留空表示可使用任何上游金鑰";
     own_fallback = "Models that may answer instead", "可代為回應的模型";
     own_fallback_hint = "Where no key can serve the model that was asked for, as in gemini-2.5-pro > gemini-2.5-flash; chains are separated by commas. Blank: those of the setting. none: no other model answers.", "當沒有金鑰可提供所請求的模型時使用，例如 gemini-2.5-pro > gemini-2.5-flash；多條以逗號分隔。留空：使用設定中的清單。none：不改用其他模型。";
+    bulk_fallback_hint = "Chains as in gemini-2.5-pro > gemini-2.5-flash, separated by commas; none: no other model answers; default: those of the setting.", "例如 gemini-2.5-pro > gemini-2.5-flash，多條以逗號分隔；none：不改用其他模型；default：使用設定中的清單。";
     own_fallback_blank = "as in the settings", "依設定";
     bad_fallback = "Enter chains of models such as gemini-2.5-pro > gemini-2.5-flash, separated by commas, or none", "請輸入模型清單，例如 gemini-2.5-pro > gemini-2.5-flash，多條以逗號分隔，或輸入 none";
     direct_access = "May obtain credentials for direct access to Google", "允許取得可直連 Google 的憑證";

@@ -1,13 +1,12 @@
 //! Changes that an admin makes to many client keys at once, and undoing those of their attributes.
 
-use std::collections::HashSet;
-
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sqlx::{Sqlite, Transaction};
 use utoipa::ToSchema;
 
-use crate::clock::Timestamp;
+use crate::clock::{self, Timestamp};
+use crate::pool::batch_pace::BatchPace;
 use crate::pool::clients::client_key::{ClientKeyId, ClientLimit};
 use crate::pool::keys::upstream_key::updated_tags;
 use crate::pool::model_fallback::ModelFallback;
@@ -15,10 +14,10 @@ use crate::storage::audit::{self, Act, Action, Actor, Subject};
 use crate::storage::client_keys::{self, ClientKeyTerms, creation};
 use crate::storage::db::Db;
 use crate::storage::error::{Error, Result};
-use crate::storage::undo;
+use crate::storage::undo::{self, UndoableAct};
 
-/// Keys of one change: more would hold up the writing of log rows.
-pub const MAX_KEYS: usize = 1_000;
+/// Maximum number of keys changed in one transaction, which blocks the writing of log rows for some milliseconds.
+const KEYS_PER_TRANSACTION: u32 = 250;
 
 /// A change of many client keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,11 +73,14 @@ impl TermChange {
 pub struct ChangedClientKeys {
     /// How many keys differ from before.
     pub changed: usize,
-    /// The acts by which all of it can be undone: one for each thousand keys.
+    /// The acts by which all of it can be undone: many keys are changed in several of them.
     pub undoable_acts: Vec<i64>,
+    /// The revisions of the first and the last act; `None`: there was none.
+    #[serde(skip)]
+    pub revisions: Option<(i64, i64)>,
 }
 
-/// Changes any number of keys, a thousand in an act.
+/// Changes any number of keys, in transactions so short, and so far apart, that requests wait for none of them for long.
 pub async fn change_all(
     db: &Db,
     actor: &Actor,
@@ -87,35 +89,75 @@ pub async fn change_all(
     change: &ClientKeyChange,
 ) -> Result<ChangedClientKeys> {
     let mut done = ChangedClientKeys::default();
-    for ids in ids.chunks(MAX_KEYS) {
+    let (mut rest, mut pace) = (ids, BatchPace::of_job(KEYS_PER_TRANSACTION));
+    while !rest.is_empty() {
+        let size = usize::try_from(pace.size()).unwrap_or(usize::MAX);
+        let (batch, after) = rest.split_at(size.min(rest.len()));
         let mut tx = db.begin().await?;
+        let begin = clock::instant();
         let act = Act::begin(&mut tx, actor, now).await?;
-        done.changed += apply(&mut tx, ids, change, &act).await?;
-        let revisions = (act.revision, act.revision);
-        let undoable = undo::list_of_revisions(&mut *tx, now, revisions).await?;
-        done.undoable_acts.extend(undoable.iter().map(|act| act.id));
+        done.changed += apply(&mut tx, batch, change, &act).await?;
         tx.commit().await?;
+        let took = begin.elapsed();
+        let (first, _) = done.revisions.unwrap_or((act.revision, act.revision));
+        done.revisions = Some((first, act.revision));
+        rest = after;
+        let pause = pace.after(u32::try_from(batch.len()).unwrap_or(u32::MAX), took);
+        if !rest.is_empty() {
+            tokio::time::sleep(pause).await;
+        }
+    }
+    if let Some(revisions) = done.revisions {
+        let undoable = undo::list_of_revisions(&db.readers, now, revisions).await?;
+        let undoable = undoable.into_iter().rev().filter(is_of(actor));
+        done.undoable_acts = undoable.map(|act| act.id).collect();
     }
     Ok(done)
 }
 
+/// Undoes the acts of an actor with these revisions, each in one transaction, except for what was changed again since.
+/// Returns the number of keys.
+pub async fn undo_all(
+    db: &Db,
+    actor: &Actor,
+    now: Timestamp,
+    revisions: (i64, i64),
+) -> Result<usize> {
+    let (mut count, mut pace) = (0, BatchPace::of_job(KEYS_PER_TRANSACTION));
+    let undoable = undo::list_of_revisions(&db.readers, now, revisions).await?;
+    for undone in undoable.into_iter().filter(is_of(actor)) {
+        let mut tx = db.begin().await?;
+        let begin = clock::instant();
+        let act = Act::begin(&mut tx, actor, now).await?;
+        let changed = match undo::undo(&mut tx, undone.id, &act).await {
+            Ok(done) => done.undone,
+            // Changed again since.
+            Err(Error::NotFound(..)) => continue,
+            Err(error) => return Err(error),
+        };
+        tx.commit().await?;
+        count += changed;
+        let changed = u32::try_from(changed).unwrap_or(u32::MAX);
+        tokio::time::sleep(pace.after(changed, begin.elapsed())).await;
+    }
+    Ok(count)
+}
+
+/// Whether an act changed client keys, and the actor made it: others may act at the same time.
+fn is_of(actor: &Actor) -> impl Fn(&UndoableAct) -> bool {
+    |act| act.subject == Subject::ClientKey && act.actor == actor.name
+}
+
 /// Changes those of the keys that are in use. Returns how many differ from before.
-pub async fn apply(
+async fn apply(
     tx: &mut Transaction<'_, Sqlite>,
     ids: &[ClientKeyId],
     change: &ClientKeyChange,
     act: &Act,
 ) -> Result<usize> {
-    if ids.len() > MAX_KEYS {
-        return Err(Error::Refused(format!(
-            "at most {MAX_KEYS} client keys can be changed at once"
-        )));
-    }
-    // Some keys may have been removed since they were selected.
-    let in_use = client_keys::list(&mut **tx).await?;
-    let in_use: HashSet<_> = in_use.into_iter().map(|key| key.id).collect();
     let mut count = 0;
-    for id in ids.iter().copied().filter(|id| in_use.contains(id)) {
+    // Some keys may have been removed since they were selected.
+    for id in client_keys::list_ids_in_use(tx, ids).await? {
         count += usize::from(match change {
             ClientKeyChange::Enable => client_keys::update_enabled(tx, id, true, act).await?,
             ClientKeyChange::Disable => client_keys::update_enabled(tx, id, false, act).await?,
@@ -239,14 +281,46 @@ mod tests {
     }
 
     #[sqlx::test]
-    async fn too_many_keys_are_refused(pool: SqlitePool) {
+    async fn a_change_of_many_keys_is_several_transactions_that_are_undone_together(
+        pool: SqlitePool,
+    ) {
         let db = Db::from_pool(pool);
         let mut tx = db.begin().await.unwrap();
-        let act = act(&mut tx, NOW).await;
-        let ids = vec![ClientKeyId(1); MAX_KEYS + 1];
+        let first = act(&mut tx, NOW).await;
+        let (hash_key, mut ids) = (HashKey::new(b"key"), Vec::new());
+        for number in 0..60 {
+            let terms = ClientKeyTerms {
+                name: format!("team-{number}"),
+                ..ClientKeyTerms::default()
+            };
+            let secret = Secret::new(&format!("secret-{number}"));
+            let id = creation::create(&mut tx, &hash_key, &secret, &terms, &first);
+            ids.push(id.await.unwrap().unwrap());
+        }
+        tx.commit().await.unwrap();
 
-        let refused = apply(&mut tx, &ids, &ClientKeyChange::Enable, &act).await;
+        let changes = [ClientKeyChange::Disable, ClientKeyChange::Delete];
+        for change in changes {
+            let done = change_all(&db, &first.actor, NOW, &ids, &change);
+            let done = done.await.unwrap();
 
-        assert!(matches!(refused, Err(Error::Refused(_))));
+            let acts = done.undoable_acts.len();
+            assert_eq!(done.changed, 60);
+            assert!((3..=60).contains(&acts), "{change:?} in {acts} acts");
+            let mut tx = db.begin().await.unwrap();
+            let enabled = client_keys::list_ids(&mut tx, true).await.unwrap();
+            tx.commit().await.unwrap();
+            assert_eq!(enabled, []);
+            let revisions = done.revisions.unwrap();
+            let another = undo_all(&db, &Actor::environment(), NOW, revisions).await;
+            let undone = undo_all(&db, &first.actor, NOW, revisions).await;
+            let again = undo_all(&db, &first.actor, NOW, revisions).await;
+            let counts = [another, undone, again].map(Result::unwrap);
+            assert_eq!(counts, [0, 60, 0], "{change:?}");
+            let mut tx = db.begin().await.unwrap();
+            let enabled = client_keys::list_ids(&mut tx, true).await.unwrap();
+            tx.commit().await.unwrap();
+            assert_eq!(enabled, ids);
+        }
     }
 }

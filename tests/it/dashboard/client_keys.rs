@@ -181,7 +181,7 @@ async fn two_client_keys_cannot_have_one_name() {
 async fn many_client_keys_are_changed_at_once_and_back() {
     let pool = TestPool::with_keys([]).await;
     let api = pool.admin_api().await;
-    for number in 1..=14 {
+    for number in 1..=40 {
         let body = json!({ "name": format!("team-{number:02}"), "tags": ["old"] });
         assert_eq!(api.post("/client-keys", &body).await.status, 201);
     }
@@ -199,33 +199,49 @@ async fn many_client_keys_are_changed_at_once_and_back() {
     browser.open("/client-keys?q=team").await;
     browser.click("Change…").await;
     browser.wait_for_text("No keys selected").await;
-    browser.fill("scope", "all 14 that match").await;
+    browser.fill("scope", "all 40 that match").await;
     browser.click("Change…").await;
-    browser.wait_for_text("Change 14 client keys").await;
-    browser.wait_for_text("and 2 more").await;
+    browser.wait_for_text("Change 40 client keys").await;
+    browser.wait_for_text("and 28 more").await;
     browser.fill("Requests per day", "many").await;
-    browser.click("Change 14 client keys").await;
+    browser.click("Change 40 client keys").await;
     browser.wait_for_text("0 for no limit").await;
     browser.fill("Requests per day", "5").await;
     browser.fill("Add tags", "new").await;
     browser.fill("Remove tags", "old").await;
+    let fallback = async || {
+        let keys = api.get("/client-keys?q=team-40").await;
+        keys["items"][0]["model_fallback"].clone()
+    };
+    let field = "Models that may answer instead";
+    browser.fill(field, "gemini-2.5-pro >").await;
+    browser.click("Change 40 client keys").await;
+    browser.wait_for_text("Enter chains of models").await;
+    browser
+        .fill(field, "gemini-2.5-pro > gemini-2.5-flash")
+        .await;
     browser.screenshot("client-keys-bulk").await;
-    browser.click("Change 14 client keys").await;
-    browser.wait_for_text("14 client keys changed").await;
-    assert_eq!((with("tag=new").await, with("tag=old").await), (14, 0));
+    browser.click("Change 40 client keys").await;
+    browser.wait_for_text("40 client keys changed").await;
+    assert_eq!((with("tag=new").await, with("tag=old").await), (40, 0));
+    assert_eq!(fallback().await, "gemini-2.5-pro > gemini-2.5-flash");
+    // Many short transactions, and one button for all of them.
+    let acts = api.get("/undoable-acts").await;
+    assert!(acts["items"].as_array().unwrap().len() > 1, "{acts}");
     browser.click("Undo").await;
-    browser.wait_for_text("14 changes undone").await;
-    assert_eq!((with("tag=new").await, with("tag=old").await), (0, 14));
+    browser.wait_for_text("40 changes undone").await;
+    assert_eq!((with("tag=new").await, with("tag=old").await), (0, 40));
+    assert_eq!(fallback().await, json!(null));
 
-    browser.fill("scope", "all 14 that match").await;
+    browser.fill("scope", "all 40 that match").await;
     browser.click("Delete").await;
-    browser.wait_for_text("Delete 14 client keys").await;
-    browser.click("Delete 14 client keys").await;
-    browser.wait_for_text("14 client keys deleted").await;
+    browser.wait_for_text("Delete 40 client keys").await;
+    browser.click("Delete 40 client keys").await;
+    browser.wait_for_text("40 client keys deleted").await;
     assert_eq!(with("q=team").await, 0);
     browser.click("Undo").await;
-    browser.wait_for_text("14 changes undone").await;
-    assert_eq!(with("q=team").await, 14);
+    browser.wait_for_text("40 changes undone").await;
+    assert_eq!(with("q=team").await, 40);
 
     browser.open("/client-keys?q=team-01").await;
     browser.fill("scope", "all 1 that match").await;
@@ -237,7 +253,7 @@ async fn many_client_keys_are_changed_at_once_and_back() {
             with("state=disabled").await,
             with("state=enabled&q=team").await
         ),
-        (1, 13)
+        (1, 39)
     );
     assert_eq!(browser.console_errors().await, [""; 0]);
 }
