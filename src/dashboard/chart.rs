@@ -99,6 +99,14 @@ impl Unit {
         }
     }
 
+    /// Whether there is nothing between two whole numbers.
+    fn is_whole(self) -> bool {
+        match self {
+            Self::Count | Self::Tokens => true,
+            Self::Milliseconds | Self::UsDollars => false,
+        }
+    }
+
     /// The name in the data of a chart.
     fn name(self) -> &'static str {
         match self {

@@ -81,21 +81,20 @@
     // The values of the bin below the cursor; returns them as text.
     const show = (u) => {
       shown = u.cursor.idx;
-      tip.hidden = shown == null;
-      if (tip.hidden) return "";
+      if ((tip.hidden = shown == null)) return "";
       const { cells } = figure.querySelector("tbody").rows[shown], label = cells[0].textContent;
       tip.textContent = "";
       element(tip, "strong", "", label);
       const texts = series.map((one, index) => `${one.name}: ${cells[index + 1].textContent}`);
       texts.forEach((text, index) => element(tip, "div", index === chosen ? "chosen" : "").append(swatches[index], text));
       if (isTouch && data.log) element(tip, "a", "", data.texts.open).href = link(times[shown], times[shown + 1]);
-      const left = u.over.offsetLeft + u.cursor.left, isLeft = left < box.clientWidth / 2;
-      tip.style.left = isLeft ? `${left + 12}px` : "";
-      tip.style.right = isLeft ? "" : `${box.clientWidth - left + 12}px`;
+      const left = u.over.offsetLeft + u.cursor.left, right = box.clientWidth - left;
+      tip.style.left = left < right ? `${left + 12}px` : "";
+      tip.style.right = left < right ? "" : `${right + 12}px`;
       return `${label}. ${texts[chosen] || texts.join(", ")}`;
     };
     const axis = { stroke: ink, grid: { stroke: line, width: 1 }, ticks: { show: false } };
-    const day = "\n{MM}-{DD}", none = [null, null, null, null, null, null, 1], size = () => ({ width: box.clientWidth, height: data.picks ? 120 : 180 });
+    const day = ["\n{MM}-{DD}", null, "\n{MM}-{DD}", null, null, null, 1], size = () => ({ width: box.clientWidth, height: data.picks ? 120 : 180 });
     const plot = new uPlot({
       ...size(),
       legend: { show: false },
@@ -112,14 +111,16 @@
         {
           ...axis, size: () => (times[1] - times[0] < 86400 ? 40 : 26), gap: 6, space: 56,
           values: [
-            [86400 * 28, "{YYYY}-{MM}", ...none],
-            [86400, "{MM}-{DD}", ...none],
-            [60, "{HH}:{mm}", day, null, day, null, null, null, 1],
-            [1, "{HH}:{mm}:{ss}", day, null, day, null, null, null, 1],
+            [86400 * 28, "{YYYY}-{MM}"],
+            [86400, "{MM}-{DD}"],
+            [60, "{HH}:{mm}", ...day],
+            [1, "{HH}:{mm}:{ss}", ...day],
           ],
         },
         {
-          ...axis, size: 60, space: 32,
+          ...axis, size: 60,
+          // Counts have no labels between whole numbers.
+          space: (u, index, least, most, size) => Math.max(32, !units[data.unit] && size / most),
           values: (u, splits) => splits.map((value) => (isStacked || Math.log10(value) % 1 === 0 ? (units[data.unit] || compact)(value) : "")),
         },
       ],
@@ -172,13 +173,13 @@
       const last = middles.findLastIndex((middle) => middle < visible[1]);
       const at = shown ?? last, quarter = (visible[1] - visible[0]) / 4;
       const moveTo = (index) => {
-        const left = plot.valToPos(middles[Math.min(Math.max(index, first), last)], "x");
+        const left = plot.valToPos(middles[Math.max(first, Math.min(index, last))], "x");
         isTouch = plot.cursor.event = null;
         plot.setCursor({ left, top: 9 });
         said.textContent = show(plot);
       };
       const choose = (index) => {
-        if (index === -1 || series[index]) chosen = index;
+        if (index < 0 || series[index]) chosen = index;
         moveTo(at);
       };
       const act = {
@@ -198,7 +199,7 @@
       event.stopPropagation();
       act();
     });
-    const { over } = plot;
+    const over = plot.over;
     // A part of the page that has the focus is not kept up to date.
     over.onmousedown = (event) => event.preventDefault();
     over.addEventListener("pointerdown", (event) => {

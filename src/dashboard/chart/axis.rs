@@ -25,16 +25,22 @@ pub enum Scale {
 }
 
 impl Scale {
-    /// A linear scale with a round maximum: 1, 2, 4 or 5 times a power of ten.
-    pub fn linear(highest: f64) -> Self {
+    /// A linear scale with a round maximum: 1, 2, 4 or 5 times a power of ten. Of values that are whole numbers (`is_whole`) all
+    /// labels are too.
+    pub fn linear(highest: f64, is_whole: bool) -> Self {
         if highest <= 0.0 {
-            return Self::Linear(1.0);
+            return Self::Linear(if is_whole { 2.0 } else { 1.0 });
         }
         let magnitude = 10.0_f64.powf(highest.log10().floor());
+        let magnitude = if is_whole {
+            magnitude.max(1.0)
+        } else {
+            magnitude
+        };
         let steps = [1.0, 2.0, 4.0, 5.0, 10.0].into_iter();
         let fitting = steps
             .map(|step| step * magnitude)
-            .find(|top| *top >= highest);
+            .find(|top| *top >= highest && !(is_whole && top % 2.0 != 0.0));
         Self::Linear(fitting.unwrap_or(10.0 * magnitude))
     }
 
@@ -152,18 +158,22 @@ mod tests {
 
     #[test]
     fn the_top_of_an_axis_is_a_round_number_above_the_highest_value() {
-        for (highest, top) in [
-            (0.0, 1.0),
-            (1.0, 1.0),
-            (1.1, 2.0),
-            (37.0, 40.0),
-            (999.0, 1_000.0),
-            (0.003, 0.004),
+        for (highest, top, whole_top) in [
+            (0.0, 1.0, 2.0),
+            (1.0, 1.0, 2.0),
+            (1.1, 2.0, 2.0),
+            (5.0, 5.0, 10.0),
+            (37.0, 40.0, 40.0),
+            (50.0, 50.0, 50.0),
+            (999.0, 1_000.0, 1_000.0),
+            (0.003, 0.004, 2.0),
         ] {
-            let Scale::Linear(found) = Scale::linear(highest) else {
-                panic!("not linear");
-            };
-            assert!((found - top).abs() < 1e-9, "{highest}");
+            for (is_whole, top) in [(false, top), (true, whole_top)] {
+                let Scale::Linear(found) = Scale::linear(highest, is_whole) else {
+                    panic!("not linear");
+                };
+                assert!((found - top).abs() < 1e-9, "{highest} {is_whole}: {found}");
+            }
         }
     }
 

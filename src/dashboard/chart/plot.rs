@@ -35,7 +35,10 @@ fn scale(chart: &Chart) -> Scale {
     };
     let bins = 0..chart.bins.len();
     match chart.kind {
-        ChartKind::Stacked => Scale::linear(bins.map(|bin| values(bin).sum()).fold(0.0, f64::max)),
+        ChartKind::Stacked => {
+            let highest = bins.map(|bin| values(bin).sum()).fold(0.0, f64::max);
+            Scale::linear(highest, chart.unit.is_whole())
+        }
         ChartKind::Lines => Scale::logarithmic(bins.flat_map(values)),
     }
 }
