@@ -14,7 +14,7 @@ use strum::VariantArray;
 
 use crate::app::App;
 use crate::clock::{self, Timestamp};
-use crate::dashboard::changes::{field_change_line, field_changes};
+use crate::dashboard::changes::{actor_label, field_change_line, field_changes};
 use crate::dashboard::components::{empty_state, href, icon, moment, number, pager, select};
 use crate::dashboard::error_page::ErrorPage;
 use crate::dashboard::layout::{self, Section, heading};
@@ -235,7 +235,7 @@ impl ActList<'_> {
                 td data-label=(language.changed_at()) { (moment(context, change.at)) }
                 td data-label=(language.changed_by()) {
                     span.lines {
-                        a.filter-link href=(query.with("actor", &change.actor)) { (change.actor) }
+                        a.filter-link href=(query.with("actor", &change.actor)) { (actor_label(language, &change.actor)) }
                         @if let Some(address) = &change.address { span.small.muted { (address) } }
                     }
                 }

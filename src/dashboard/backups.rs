@@ -193,7 +193,7 @@ fn schedule_card(context: &PageContext, status: &BackupStatus) -> Markup {
             dd {
                 @match &status.last {
                     Some(backup) => (ago(context, backup.made_at, context.now)),
-                    None => (language.never()),
+                    None => (language.no_backup()),
                 }
             }
             dt { (language.next_backup()) }

@@ -47,7 +47,7 @@ fn row(context: &PageContext, change: &ListedChange) -> Markup {
         tr {
             td data-label=(language.changed_at()) { (moment(context, change.at)) }
             td data-label=(language.changed_by()) {
-                span { (change.actor) @if let Some(address) = &change.address { " " span.muted { (address) } } }
+                span { (actor_label(language, &change.actor)) @if let Some(address) = &change.address { " " span.muted { (address) } } }
             }
             td data-label=(language.what_changed()) {
                 span.lines {
@@ -59,6 +59,21 @@ fn row(context: &PageContext, change: &ListedChange) -> Markup {
                 }
             }
         }
+    }
+}
+
+/// The author of a change: an admin by name alone.
+pub fn actor_label(language: Language, actor: &str) -> String {
+    match actor.split_once(':') {
+        Some(("admin", name)) => name.to_owned(),
+        Some(("token", name)) => language.actor_token(name),
+        _ => match actor {
+            "cli" => language.actor_cli().to_owned(),
+            "environment" => language.actor_environment().to_owned(),
+            "schedule" => language.actor_schedule().to_owned(),
+            "demo" => language.actor_demo().to_owned(),
+            other => other.to_owned(),
+        },
     }
 }
 

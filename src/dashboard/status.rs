@@ -384,7 +384,7 @@ fn health(context: &PageContext, data: &StatusData) -> Markup {
             dd { a href="/backups" {
                 @match &data.backups.last {
                     Some(backup) => (ago(context, backup.made_at, context.now)),
-                    None => (language.never()),
+                    None => (language.no_backup()),
                 }
             } }
             @if data.backups.next_at.is_some() {

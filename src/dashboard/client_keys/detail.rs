@@ -297,7 +297,7 @@ fn facts(context: &PageContext, key: &ListedClientKey) -> Markup {
             dd { @match key.expires_at {
                 Some(at) if at <= context.now => (ago(context, at, context.now)),
                 Some(at) => (until(context, at, context.now)),
-                None => span.muted { (language.never()) },
+                None => span.muted { (language.token_no_expiry()) },
             } }
             dt { (language.client_key_created()) } dd { (ago(context, key.created_at, context.now)) }
             dt { (language.client_key_last_used()) } dd { (last_used(context, key.last_used_at)) }

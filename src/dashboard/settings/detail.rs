@@ -10,6 +10,7 @@ use maud::{Markup, html};
 use serde::Deserialize;
 
 use crate::app::App;
+use crate::dashboard::changes::actor_label;
 use crate::dashboard::components::{ago, card, empty_state, href, moment, pager};
 use crate::dashboard::error_page::ErrorPage;
 use crate::dashboard::layout::{self, Section, heading};
@@ -183,7 +184,7 @@ fn row(context: &PageContext, field: &SettingField, act: &ListedAct) -> Markup {
         tr {
             td data-label=(language.changed_at()) { (moment(context, change.changed_at)) }
             td data-label=(language.changed_by()) {
-                span { (change.actor) @if let Some(address) = &act.first.address { " " span.muted { (address) } } }
+                span { (actor_label(language, &change.actor)) @if let Some(address) = &act.first.address { " " span.muted { (address) } } }
             }
             td data-label=(language.setting_before_after()) { span { (was) " → " strong { (became) } } }
             td.number {

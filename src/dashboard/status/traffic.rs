@@ -12,6 +12,7 @@ use crate::dashboard::page_context::PageContext;
 use crate::dashboard::status::StatusData;
 use crate::dashboard::translations::Language;
 use crate::pool::outcome::Outcome;
+use crate::storage::strings::OTHER_MODEL;
 use crate::storage::traffic::{Traffic, TrafficBin, TrafficCounts, TrafficSpan};
 
 /// Models requested in the span, and models with a known key state.
@@ -54,6 +55,10 @@ fn model_row(
     html! {
         tr {
             th scope="row" { @match model {
+                Some(OTHER_MODEL) => {
+                    // The log has other names in these places.
+                    span.muted title=(language.other_models_mean()) { (language.other_models()) }
+                }
                 Some(name) => { a href=(href("/logs", &[("model", name)])) { (name) } }
                 None => { span.muted { (language.no_model()) } }
             } }

@@ -4,6 +4,11 @@ use super::{labels, translations};
 use crate::storage::audit::{Action, Subject};
 
 translations! {
+    actor_token(name: &str) = "API token {name}", "API 權杖 {name}";
+    actor_cli = "command line", "命令列";
+    actor_environment = "environment variables", "環境變數";
+    actor_schedule = "server", "伺服器";
+    actor_demo = "demo", "示範";
     audit_lead = "Every change made by an admin. Entries are never deleted.", "管理者所做的每一項變更。紀錄永不刪除。";
     audit_from = "From", "從";
     audit_to = "To", "到";

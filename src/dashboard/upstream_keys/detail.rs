@@ -510,7 +510,7 @@ fn resource_card(context: &PageContext, detail: &UpstreamKeyDetail) -> Markup {
                     }
                     td data-label=(language.client_key_created()) { (ago(context, resource.created_at, context.now)) }
                     td data-label=(language.resource_expires()) {
-                        @match resource.expires_at { Some(at) => (until(context, at, context.now)), None => { (language.never()) } }
+                        @match resource.expires_at { Some(at) => (until(context, at, context.now)), None => { (language.token_no_expiry()) } }
                     }
                 } } }
             } }
