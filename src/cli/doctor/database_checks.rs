@@ -87,7 +87,10 @@ async fn check(report: &mut Report, db: &Db) -> StoredConfig {
         (Check::Strings, check_strings(report, db).await),
         (Check::Resources, check_resources(report, db, now).await),
         (Check::Projects, check_projects(report, db, now).await),
-        (Check::Clock, check_newest_row(report, db, clock::now()).await),
+        (
+            Check::Clock,
+            check_newest_row(report, db, clock::now()).await,
+        ),
     ];
     for (check, result) in checks {
         match result {

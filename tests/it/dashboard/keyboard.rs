@@ -6,23 +6,10 @@ use std::time::Duration;
 use gemini_pool::demo::fake_gemini::behaviour::FakeKey;
 use serde_json::Value;
 
+use crate::dashboard::pages::NAVIGATION;
 use crate::support::TestPool;
 use crate::support::browser::{Browser, BrowserOptions};
 
-const PAGES: [&str; 12] = [
-    "/status",
-    "/upstream-keys",
-    "/client-keys",
-    "/logs",
-    "/usage",
-    "/quota",
-    "/models",
-    "/try",
-    "/settings",
-    "/alerts",
-    "/audit",
-    "/backups",
-];
 /// More than the controls of any page.
 const MOST_TABS: usize = 600;
 
@@ -114,7 +101,7 @@ async fn walk_all(language: &'static str) {
         } else {
             browser.use_desktop_size().await;
         }
-        for path in PAGES {
+        for path in NAVIGATION {
             problems.extend(walk(&browser, path).await);
         }
     }

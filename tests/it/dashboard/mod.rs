@@ -12,6 +12,7 @@ mod lists;
 mod log_histogram;
 mod log_views;
 mod logs;
+mod long_names;
 mod many_keys;
 mod models;
 mod my_usage;

@@ -12,7 +12,7 @@ use gemini_pool::pool::egress::address::ProxyAddress;
 use gemini_pool::pool::egress::condition::EgressCondition;
 use gemini_pool::pool::egress::proxy::EgressScope;
 use gemini_pool::pool::health::verdict::Rule;
-use gemini_pool::pool::keys::upstream_key::ProjectId;
+use gemini_pool::pool::keys::upstream_key::{KeyState, ProjectId, UpstreamKeyId};
 use gemini_pool::pool::request_id::RequestId;
 use gemini_pool::pool::secret::Secret;
 use gemini_pool::storage::alert_deliveries::{self, FailedAttempt, NewAlertDelivery};
@@ -32,7 +32,26 @@ use serde_json::json;
 use sqlx::{Sqlite, Transaction};
 
 use crate::support::TestPool;
+use crate::support::admin::AdminClient;
 use crate::support::browser::{Browser, BrowserOptions};
+
+/// The pages that the navigation leads to.
+pub const NAVIGATION: [&str; 14] = [
+    "/status",
+    "/upstream-keys",
+    "/client-keys",
+    "/logs",
+    "/usage",
+    "/quota",
+    "/models",
+    "/try",
+    "/settings",
+    "/egress-proxies",
+    "/alerts",
+    "/audit",
+    "/backups",
+    "/account",
+];
 
 /// The pages to examine.
 const PAGES: &[&str] = &[
@@ -186,7 +205,12 @@ async fn insert_alerts(tx: &mut Transaction<'_, Sqlite>, act: &Act) {
     };
     let mut observation = AlertObservation::default();
     observation.add(AlertKind::NoKey, "gemini-2.5-flash", "");
-    observation.add(AlertKind::KeyLeaked, 1, "main …0001 (leaked)");
+    observation.add_key(
+        AlertKind::KeyLeaked,
+        UpstreamKeyId(1),
+        "main …0001".to_owned(),
+        KeyState::Leaked,
+    );
     for condition in &observation.conditions {
         let event = alert_events::insert(tx, condition, act.now).await.unwrap();
         let severity = condition.key.kind.severity();
@@ -286,6 +310,32 @@ async fn examine(pool: &TestPool, browser: &Browser, language: &str) {
 }
 
 #[tokio::test]
+async fn the_navigation_leads_to_every_main_page() {
+    let pool = TestPool::with_keys([]).await;
+    let mut admin = AdminClient::sign_in(&pool).await;
+
+    let page = admin.get_page("/status").await;
+
+    let links = |part: &str| -> Vec<String> {
+        let links = part.split("href=\"/").skip(1);
+        let links = links.map(|rest| format!("/{}", rest.split('"').next().unwrap()));
+        links.collect()
+    };
+    let side = page.split("<main").next().unwrap();
+    let of_side = links(side);
+    for path in NAVIGATION {
+        assert!(
+            of_side.iter().any(|link| link == path),
+            "{path}: {of_side:?}"
+        );
+    }
+    let nav = side.split("<nav").nth(1).unwrap();
+    for link in links(nav.split("</nav>").next().unwrap()) {
+        assert!(NAVIGATION.contains(&link.as_str()), "{link}");
+    }
+}
+
+#[tokio::test]
 async fn a_printed_page_has_its_content_and_no_controls() {
     let pool = pool().await;
     let Some(browser) = Browser::start(&pool).await else {
@@ -304,6 +354,8 @@ async fn a_printed_page_has_its_content_and_no_controls() {
         browser.open(path).await;
         let name = path.trim_start_matches('/').replace('/', "-");
         browser.screenshot(&format!("{name}-print")).await;
+        let violations = browser.accessibility_violations().await;
+        assert_eq!(violations, [""; 0], "{path}");
         let script = "
             const controls = document.querySelectorAll('button, input:not([type=hidden]), select, nav, .side');
             const shown = [...controls].filter((one) => one.checkVisibility());

@@ -116,6 +116,25 @@ async fn pages_with_something_open_are_accessible() {
         let problem = examination.examine_after(path, clicks, text);
         problem.await;
     }
+    for path in ["/status", "/usage", "/logs"] {
+        let browser = &examination.browser;
+        browser.open(path).await;
+        let tips = async || browser.texts(".tip:not([hidden]) div").await;
+        browser
+            .wait_until("a chart can be explored", async || {
+                let charts = browser.texts("figure.is-explored").await;
+                (!charts.is_empty()).then_some(())
+            })
+            .await;
+        // By keyboard, which shows the values as the pointer does.
+        browser
+            .inject("document.querySelector('.explored').focus()")
+            .await;
+        browser.press("ArrowLeft").await;
+        assert!(!tips().await.is_empty(), "{path}");
+        let name = format!("hovered{}", path.replace('/', "-"));
+        examination.examine(&name).await;
+    }
     let browser = &examination.browser;
     browser.use_phone_size().await;
     browser.open("/status").await;

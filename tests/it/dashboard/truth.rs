@@ -8,29 +8,13 @@ use gemini_pool::pool::health::cooldown::Cooldown;
 use gemini_pool::pool::health::verdict::Rule;
 use gemini_pool::pool::keys::upstream_key::UpstreamKeyId;
 
+use crate::dashboard::pages::NAVIGATION;
 use crate::support::admin::AdminClient;
 use crate::support::browser::Browser;
 use crate::support::proxies::TestProxy;
 use crate::support::{TestPool, eventually};
 
 const KEY: &str = "AIza-key-of-the-truth-0000000001";
-/// The pages of the navigation.
-const PAGES: [&str; 14] = [
-    "/status",
-    "/upstream-keys",
-    "/client-keys",
-    "/logs",
-    "/usage",
-    "/quota",
-    "/models",
-    "/try",
-    "/settings",
-    "/egress-proxies",
-    "/alerts",
-    "/audit",
-    "/backups",
-    "/account",
-];
 const CONNECTION_LOST: &str = "The connection to the server is lost. Last update:";
 const SESSION_OVER: &str = "Your session has ended.";
 
@@ -40,7 +24,7 @@ async fn pool() -> TestPool {
 
 /// Every page, read without a browser, has the text.
 async fn assert_on_every_page(admin: &mut AdminClient, text: &str) {
-    for path in PAGES {
+    for path in NAVIGATION {
         let page = admin.get_page(path).await;
         assert!(page.contains(text), "{path}: {page}");
     }
@@ -55,7 +39,7 @@ async fn every_page_says_that_the_server_is_gone_until_it_is_back() {
     let proxy = TestProxy::plain(&pool.url).await;
     browser.connect_through(&proxy.address);
     browser.sign_in().await;
-    for path in PAGES {
+    for path in NAVIGATION {
         browser.open(path).await;
         assert!(!browser.text().await.contains(CONNECTION_LOST), "{path}");
 
@@ -78,7 +62,7 @@ async fn every_page_says_that_the_session_has_ended() {
         return;
     };
     browser.sign_in().await;
-    for path in PAGES {
+    for path in NAVIGATION {
         browser.open(path).await;
         assert!(!browser.text().await.contains(SESSION_OVER), "{path}");
 
@@ -143,7 +127,7 @@ async fn dead_keys_are_on_every_page_until_another_one_works() {
     }
     pool.add_upstream_key("AIza-key-of-the-truth-0000000002")
         .await;
-    for path in PAGES {
+    for path in NAVIGATION {
         let page = admin.get_page(path).await;
         assert!(!page.contains("Cannot serve requests"), "{path}: {page}");
     }
@@ -175,7 +159,7 @@ async fn a_full_disk_is_on_every_page() {
         _ = is_full => {}
     }
 
-    for path in PAGES {
+    for path in NAVIGATION {
         let page = admin.get_page(path).await;
         let texts = [
             "The disk of the database is full or fails.",
@@ -226,7 +210,7 @@ async fn times_are_right_where_the_clock_of_the_browser_is_wrong() {
             })
             .await;
     }
-    for path in PAGES {
+    for path in NAVIGATION {
         browser.open(path).await;
         proxy.set_broken(true);
         browser.wait_for_text(CONNECTION_LOST).await;
