@@ -30,8 +30,9 @@ const SETTLE_TIMEOUT: Duration = Duration::from_secs(5);
 const SETTLE_PERIOD: Duration = Duration::from_millis(20);
 
 /// Opens the database for changes, and applies pending migrations unless a server uses it. Creates the database if it does not
-/// exist.
+/// exist, and names it: the command may have been run in another folder than the server.
 pub async fn open(args: &DatabaseArgs) -> Result<Db> {
+    let is_new = !path(args)?.exists();
     let db = open_as_it_is(args).await?;
     let ready = async {
         migrate_without_server(&db).await?;
@@ -40,6 +41,10 @@ pub async fn open(args: &DatabaseArgs) -> Result<Db> {
     if let Err(error) = ready.await {
         db.close().await;
         return Err(error);
+    }
+    if is_new {
+        let path = std::path::absolute(db.path())?;
+        eprintln!("created the database {}", path.display());
     }
     if db.data_keys.has_passphrase() {
         // Before a transaction. What needs the keys reports that they cannot be opened.

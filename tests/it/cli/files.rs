@@ -64,6 +64,24 @@ async fn whatever_is_made_is_for_its_owner_only() {
     }
 }
 
+#[test]
+fn a_command_that_creates_the_database_names_its_path() {
+    let folder = tempfile::tempdir().unwrap();
+    let reported = || {
+        let mut add = command(folder.path());
+        add.args(["upstream-keys", "add", "AIza-secret-1"]);
+        let ended = add.stdout(Stdio::null()).stderr(Stdio::piped()).output();
+        let ended = ended.unwrap();
+        assert!(ended.status.success());
+        String::from_utf8(ended.stderr).unwrap()
+    };
+    let database = folder.path().join("pool.db");
+
+    let expected = format!("created the database {}\n", database.display());
+    assert_eq!(reported(), expected);
+    assert_eq!(reported(), "");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn of_an_existing_file_only_the_bits_for_others_are_taken_away() {
     let folder = tempfile::tempdir().unwrap();
