@@ -196,7 +196,7 @@ fn table(context: &PageContext, tokens: &[ApiToken]) -> Markup {
                 th scope="col" { span.visually-hidden { (language.revoke_token()) } }
             } }
             tbody { @for token in tokens { tr {
-                td data-label=(language.token_name()) { (token.name) " " span.mono.muted { "…" (token.last4) } }
+                td data-label=(language.token_name()) { span { (token.name) " " span.mono.muted.nowrap { "…" (token.last4) } } }
                 td data-label=(language.token_access()) { (access_label(language, token.access)) }
                 td data-label=(language.token_scopes()) { (scopes(language, token)) }
                 td data-label=(language.client_key_expires()) { (expiry(context, token)) }

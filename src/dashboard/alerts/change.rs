@@ -54,7 +54,10 @@ pub async fn create(
         let page = new_form(&context, &form, kind, &errors);
         Ok((StatusCode::UNPROCESSABLE_ENTITY, page).into_response())
     };
-    let terms = match form.input(&context, kind).terms(None) {
+    let terms = match form
+        .input(kind, &context.admin.zone, language.of_messages())
+        .terms(None)
+    {
         Ok(terms) => terms,
         Err(errors) => return refuse(errors),
     };
@@ -133,7 +136,7 @@ pub async fn update(
         Ok((StatusCode::UNPROCESSABLE_ENTITY, page).into_response())
     };
     let terms = match form
-        .input(&context, target.terms.kind)
+        .input(target.terms.kind, &target.terms.zone, target.terms.language)
         .terms(Some(&target.terms))
     {
         Ok(terms) => terms,
@@ -257,7 +260,8 @@ fn new_form(
     });
     let kinds: Vec<_> = kinds.collect();
     let submit = language.create_alert_target();
-    let fields = form.fields(context, kind, true, errors);
+    let zone = context.zone.iana_name().unwrap_or("UTC");
+    let fields = form.fields(language, kind, zone, true, errors);
     let tabs = tabs(language.alert_target_kind(), &kinds);
     let title = language.new_alert_target();
     form_page(context, title, tabs, "/alerts/targets", submit, fields)
@@ -272,7 +276,13 @@ fn edit_form(
     let language = context.language;
     let title = language.edit_alert_target(&target.terms.name);
     let action = format!("/alerts/targets/{}/edit", target.id);
-    let fields = form.fields(context, target.terms.kind, false, errors);
+    let fields = form.fields(
+        language,
+        target.terms.kind,
+        &target.terms.zone,
+        false,
+        errors,
+    );
     let address = html! { p.muted { (language.alert_address()) ": " span.mono { (target.terms.shown_address()) } } };
     form_page(context, &title, address, &action, language.save(), fields)
 }

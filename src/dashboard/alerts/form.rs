@@ -7,10 +7,9 @@ use crate::alert_sender::email::MailSecurity;
 use crate::alert_sender::message::kind_name;
 use crate::alert_sender::target_input::{AlertTargetInput, InvalidField, InvalidFields};
 use crate::dashboard::components::{card, field, select, text_input};
-use crate::dashboard::page_context::PageContext;
 use crate::dashboard::translations::Language;
 use crate::pool::alerts::AlertKind;
-use crate::storage::alert_targets::AlertTargetKind;
+use crate::storage::alert_targets::{AlertLanguage, AlertTargetKind};
 
 /// The fields as submitted by the browser. Secrets and URLs are never filled in.
 #[derive(Debug, Default, Deserialize)]
@@ -57,8 +56,13 @@ impl AlertTargetForm {
         }
     }
 
-    /// What was submitted for a target of this kind, by an admin with this zone and language.
-    pub fn input(&self, context: &PageContext, kind: AlertTargetKind) -> AlertTargetInput {
+    /// What was submitted for a target of this kind, whose quiet hours are in this zone and whose messages are in this language.
+    pub fn input(
+        &self,
+        kind: AlertTargetKind,
+        zone: &str,
+        language: AlertLanguage,
+    ) -> AlertTargetInput {
         let events = self.event.iter();
         AlertTargetInput {
             kind,
@@ -75,22 +79,21 @@ impl AlertTargetForm {
             events: events.filter_map(|name| name.parse().ok()).collect(),
             quiet_from: self.quiet_from.clone(),
             quiet_to: self.quiet_to.clone(),
-            zone: context.admin.zone.clone(),
-            language: context.language.of_messages(),
+            zone: zone.to_owned(),
+            language,
         }
     }
 
-    /// The fields; `is_new`: the target has no secret yet.
+    /// The fields, with quiet hours in this zone; `is_new`: the target has no secret yet.
     pub fn fields(
         &self,
-        context: &PageContext,
+        language: Language,
         kind: AlertTargetKind,
+        zone: &str,
         is_new: bool,
         errors: &InvalidFields,
     ) -> Markup {
-        let language = context.language;
         let error = |name: &str| errors.get(name).map(|invalid| text_of(language, *invalid));
-        let zone = context.zone.iana_name().unwrap_or("UTC");
         let time =
             |id: &str, value: &str| html! { input #(id) name=(id) type="time" value=(value); };
         let receiver = html! {

@@ -111,8 +111,8 @@ impl ModelDetail<'_> {
         html! {
             dl.stats {
                 (stat(language.models_projects(), number(self.listing_count()), all))
-                (stat(language.usable(), number(self.available.usable), language.models_keys()))
-                (stat(language.cooling_down(), number(self.available.cooling_down), language.models_keys()))
+                (stat(language.usable(), number(self.available.usable), ""))
+                (stat(language.cooling_down(), number(self.available.cooling_down), ""))
             }
         }
     }

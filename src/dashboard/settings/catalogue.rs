@@ -109,8 +109,8 @@ catalogue! {
         "首位元組的等待時間超過該模型 95% 的請求時，可同時送往第二個專案的請求比例上限。採用先有內容的回覆，並取消另一個。Google 可能對兩者計費；用戶端金鑰只計算其中一個。",
         blank "No hedging", "不使用";
     pool_headers in Requests = "Pool headers", "代理標頭",
-        "Add the number of attempts, the time in the queue and what the limits of the client key leave to each response, as x-pool-attempts, x-pool-queue-ms and x-pool-remaining-….",
-        "在每個回應加上嘗試次數、排隊時間與用戶端金鑰剩餘額度：x-pool-attempts、x-pool-queue-ms、x-pool-remaining-…。";
+        "Add the number of attempts, the time in the queue and what the limits of the client key leave to each response, as x-pool-attempts, x-pool-queue-ms and x-pool-remaining-ITEM.",
+        "在每個回應加上嘗試次數、排隊時間與用戶端金鑰剩餘額度：x-pool-attempts、x-pool-queue-ms、x-pool-remaining-項目。";
     connect_timeout_ms in Connections = "Connect timeout", "連線逾時",
         "Maximum time to establish a connection to Google.",
         "建立到 Google 的連線所允許的最長時間。";
@@ -146,7 +146,7 @@ catalogue! {
         "即時工作階段第一則訊息的大小上限。超過上限時會關閉工作階段。";
     wait_for_key_seconds in Queue = "Max queue time", "排隊時間上限",
         "Maximum time a request waits in the queue when no upstream key is ready, but one becomes ready in that time.",
-        "沒有可用的上游金鑰、但短時間內會有金鑰恢復時，請求在佇列中等候的最長時間。0 表示不等候。",
+        "沒有可用的上游金鑰、但短時間內會有金鑰恢復時，請求在佇列中等候的最長時間。",
         blank "do not wait", "不等候";
     wait_queue_limit in Queue = "Queue length", "佇列長度上限",
         "Maximum number of requests in the queue. Further requests are rejected at once.",
@@ -276,7 +276,7 @@ catalogue! {
         blank "No traces", "不匯出追蹤";
     upstream_traceparent in Metrics = "Traceparent for Google", "傳給 Google 的 traceparent",
         "Which traceparent header Google receives. client: that of the client, unchanged, or none. pool: while traces are exported, that of the pool's span, so that a gateway between the pool and Google continues the trace. none: the headers traceparent and tracestate of the client are removed.",
-        "Google 收到的 traceparent 標頭。client：用戶端所送，原樣轉送，沒有則不送。pool：匯出追蹤時改為號池自身 span 的 traceparent，讓號池與 Google 之間的閘道延續追蹤。none：移除用戶端的 traceparent 與 tracestate 標頭。",
+        "Google 收到的 traceparent 標頭。client：用戶端所送，原樣轉送，沒有則不送。pool：匯出追蹤時改為金鑰池自身 span 的 traceparent，讓金鑰池與 Google 之間的閘道延續追蹤。none：移除用戶端的 traceparent 與 tracestate 標頭。",
         expected "client, pool or none", "client、pool 或 none";
     backup_interval_hours in Backups = "Backup interval", "備份間隔",
         "When the last backup, scheduled or not, is older than this, the server creates and verifies another one in the folder of backups. Each takes about as much space as the database.",

@@ -44,7 +44,7 @@ translations! {
     new_token = "New API token", "新增 API 權杖";
     create_token = "Create token", "建立權杖";
     token_name = "Name", "名稱";
-    token_name_hint = "The program that uses this token. The audit shows this name.", "使用此權杖的程式，名稱會顯示在稽核紀錄中。";
+    token_name_hint = "The program that uses this token. The audit shows this name.", "使用此權杖的程式，名稱會顯示在稽核記錄中。";
     token_name_wrong = "Enter a name of at most 100 characters", "請輸入名稱，最多 100 個字元";
     token_name_taken = "Another token has this name: choose a different one", "已有同名的權杖，請換一個名稱";
     token_access = "Access", "存取權";

@@ -80,7 +80,7 @@ translations! {
     mail_user_hint = "Leave blank if the server needs no password.", "若伺服器不需要密碼，請留空。";
     quiet_from = "Quiet hours from", "勿擾時段開始";
     quiet_to = "to", "結束";
-    quiet_hint(zone: &str) = "In this time only critical alerts are sent; the others follow at its end. Times in {zone}, the time zone of your account. Blank: none.", "此時段內只送出嚴重警示，其他警示在時段結束後送出。時間以您帳號的時區 {zone} 為準。留空表示不設定。";
+    quiet_hint(zone: &str) = "In this time only critical alerts are sent; the others follow at its end. Times in {zone}. Blank: none.", "此時段內只送出嚴重警示，其他警示在時段結束後送出。時間以時區 {zone} 為準。留空表示不設定。";
     quiet_hours = "Quiet hours", "勿擾時段";
     alert_bad_name = "Enter a name of 1 to 100 characters", "請輸入 1 至 100 個字元的名稱";
     alert_name_taken = "Another target has this name", "已有其他接收端使用此名稱";

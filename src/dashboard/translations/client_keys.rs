@@ -114,8 +114,8 @@ translations! {
     changed_by = "Admin", "管理者";
     what_changed = "Change", "內容";
     limit_resets = "resets", "重設於";
-    changes_title = "Changes", "變更紀錄";
-    no_changes = "No changes recorded", "沒有變更紀錄";
+    changes_title = "Changes", "變更記錄";
+    no_changes = "No changes recorded", "沒有變更記錄";
     bad_name = "A name has 1 to 100 characters", "名稱須為 1 到 100 個字元";
     name_is_taken = "Another client key has this name: choose one that tells them apart in the log", "已有同名的用戶端金鑰，請改用可在記錄中區別的名稱";
     bad_bulk_limit = "Enter a whole number of at least 1 (dollars may have decimals), 0 for no limit, or leave blank", "請輸入 1 以上的整數（美元可有小數），0 表示取消限制，或留空";
@@ -159,10 +159,10 @@ labels! {
     }
 
     client_key_action_means(ClientKeyAction) {
-        Enable = "Requests with these keys are accepted at once.", "使用這些金鑰的請求會立即被接受。";
-        Disable = "Requests with these keys are rejected until they are enabled.", "重新啟用之前，使用這些金鑰的請求都會被拒絕。";
+        Enable = "Requests with an enabled key are accepted at once.", "使用這些金鑰的請求會立即被接受。";
+        Disable = "Requests with a disabled key are rejected until it is enabled.", "重新啟用之前，使用這些金鑰的請求都會被拒絕。";
         Update = "What is left blank stays as it is for each key.", "留空的項目在每個金鑰上維持不變。";
-        Delete = "Requests with these keys are rejected at once. Their requests stay in the log. For 24 hours this can be undone.", "使用這些金鑰的請求會立即被拒絕，請求記錄仍會保留。24 小時內可以復原。";
+        Delete = "New requests with a deleted key are rejected at once. Earlier requests stay in the log. For 24 hours this can be undone.", "使用這些金鑰的請求會立即被拒絕，請求記錄仍會保留。24 小時內可以復原。";
     }
 
     /// The label of a limit's form field.

@@ -14,7 +14,6 @@ translations! {
     models_projects_with = "Projects that list this model", "列有此模型的專案";
     models_projects_without = "Projects that do not list it", "未列出此模型的專案";
     models_of_listed(projects: &str) = "of {projects} whose lists were read", "/ {projects} 個已讀取清單的專案";
-    models_keys = "keys", "個金鑰";
     models_in_no_list = "No project's list names this model.", "沒有專案的清單列出此模型。";
     models_list_read = "List read", "清單讀取時間";
     models_project_of(label: &str) = "Project of {label}", "{label} 的專案";
@@ -22,7 +21,7 @@ translations! {
     models_tokens = "Token limits", "Token 上限";
     models_methods = "Methods", "支援的方法";
     models_price_of(date: &str) = "Dollars for a million tokens of input and output; list prices are Google's of {date}.", "單位為每百萬輸入／輸出 Token 的美元；定價為 Google 於 {date} 的價格。";
-    models_lead(date: &str) = "Also models that this pool has served, or knows a limit or price of. Prices are Google's list prices of {date}, in dollars for a million tokens of input and output.", "另含此金鑰池曾提供服務、或已知其上限或價格的模型。價格為 Google 於 {date} 的定價，單位為每百萬輸入／輸出 Token 的美元。";
+    models_lead(date: &str) = "The list also has models that this pool has served, or knows a limit or price of. Prices are Google's list prices of {date}, in dollars for a million tokens of input and output.", "另含此金鑰池曾提供服務、或已知其上限或價格的模型。價格為 Google 於 {date} 的定價，單位為每百萬輸入／輸出 Token 的美元。";
     limits_and_prices = "Limits and prices", "上限與價格";
     models_none = "No models yet", "還沒有模型";
     models_none_text = "Models appear here once a request for them has succeeded.", "有請求成功後，其模型會顯示於此。";

@@ -95,11 +95,11 @@ translations! {
     tags_hint = "Words separated by commas or spaces", "以逗號或空格分隔的詞";
     project_hint = "Google's project number, or a name of your choice. Keys of one project share its quota.", "Google 專案編號，或自訂名稱。同一專案的金鑰共用配額。";
     priority_hint = "Keys with lower numbers are used first.", "數字越小越先使用。";
-    weight_hint = "1 to 1000: the share of requests among keys of the same priority.", "1 到 1000：在優先順序相同的金鑰中所占的請求比例。";
+    weight_hint = "1 to 1,000: the share of requests among keys of the same priority.", "1 到 1,000：在優先順序相同的金鑰中所占的請求比例。";
     unchanged = "unchanged", "維持不變";
     no_change_given = "Enter at least one change", "請至少輸入一項變更";
     wrong_number = "Enter a whole number, for example 0 or -1", "請輸入整數，例如 0 或 -1";
-    wrong_weight = "Enter a whole number from 1 to 1000", "請輸入 1 到 1000 的整數";
+    wrong_weight = "Enter a whole number from 1 to 1,000", "請輸入 1 到 1,000 的整數";
     wrong_name = "Enter 1 to 200 characters, without control characters", "請輸入 1 到 200 個字元，不可包含控制字元";
 
     job_waiting = "Queued…", "排隊中…";
@@ -177,7 +177,7 @@ translations! {
     reason = "Reason", "原因";
     quota_windows = "Quota windows", "配額週期";
     quota_windows_hint = "Counted by this server for all keys of the project, by Google's minute and day. Usage by other programs is not included.", "由本伺服器依 Google 的分鐘與日統計，涵蓋專案的所有金鑰，不含其他程式的用量。";
-    day_resets = "The daily counts reset", "每日計數重設於";
+    day_resets = "Next reset of the daily counts:", "每日計數的下次重設：";
     none_allowed = "no quota", "沒有配額";
     no_windows = "No usage today, and no known limits.", "今日沒有用量，也沒有已知上限。";
     of_this_key = "this key, all models", "此金鑰的所有模型";
@@ -255,9 +255,9 @@ labels! {
 
     measure(Measure) {
         RequestsPerMinute = "requests per minute", "每分鐘請求數";
-        TokensPerMinute = "tokens per minute", "每分鐘 Token 數";
+        TokensPerMinute = "input tokens per minute", "每分鐘輸入 Token 數";
         RequestsPerDay = "requests per day", "每日請求數";
-        TokensPerDay = "tokens per day", "每日 Token 數";
+        TokensPerDay = "input tokens per day", "每日輸入 Token 數";
     }
 
     limit_source(LimitSource) {

@@ -114,6 +114,16 @@ async fn a_form_is_checked_and_blank_secrets_are_kept_for_the_same_server_only()
     assert_eq!(target().await.terms.secret, first.secret);
     assert_eq!(target().await.terms.name, "mail 2");
 
+    // Another zone of the account changes no quiet hours.
+    admin
+        .submit("/account/zone", &[("zone", "Asia/Taipei")])
+        .await;
+    let page = admin.get_page(edit).await;
+    assert!(page.contains("Times in UTC"), "{page}");
+    assert_eq!(admin.submit(edit, &renamed).await.status(), 303);
+    let kept = target().await.terms;
+    assert_eq!((kept.zone, kept.quiet), (first.zone, first.quiet));
+
     admin.submit("/alerts/targets/1/disable", &[]).await;
     assert!(!target().await.enabled);
     admin.submit("/alerts/targets/1/enable", &[]).await;
