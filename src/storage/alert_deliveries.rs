@@ -328,7 +328,7 @@ async fn read_page(
     Ok(found.fetch_all(db).await?)
 }
 
-/// The last message of each target.
+/// The message of each target that fails now, or else the last one: a later success must not hide a failure.
 pub async fn list_last(db: impl SqliteExecutor<'_>) -> Result<Vec<ListedAlertDelivery>> {
     let found = sqlx::query_as!(
         ListedAlertDelivery,
@@ -341,9 +341,63 @@ pub async fn list_last(db: impl SqliteExecutor<'_>) -> Result<Vec<ListedAlertDel
             event.subject AS "subject?", event.detail AS "detail?", event.key_state AS "key_state: KeyState"
         FROM alert_targets AS target
         JOIN alert_deliveries AS delivery
-            ON delivery.id = (SELECT max(id) FROM alert_deliveries WHERE target_id = target.id)
+            ON delivery.id = (
+                SELECT id
+                FROM alert_deliveries
+                WHERE target_id = target.id
+                ORDER BY state = 'pending' AND last_error IS NOT NULL DESC, id DESC
+                LIMIT 1
+            )
         LEFT JOIN alert_events AS event ON event.id = event_id
         "#
     );
     Ok(found.fetch_all(db).await?)
+}
+
+#[cfg(test)]
+mod tests {
+    use sqlx::SqlitePool;
+
+    use super::*;
+    use crate::storage::alert_targets::tests::webhook;
+    use crate::storage::alert_targets::{self, AlertTarget};
+    use crate::storage::audit::{Act, Actor};
+    use crate::storage::data_keys::DataKeys;
+    use crate::storage::db::Db;
+
+    const NOW: Timestamp = Timestamp::from_millis(1_000_000);
+
+    #[sqlx::test]
+    async fn a_later_success_does_not_hide_a_message_that_fails(pool: SqlitePool) {
+        let db = Db::from_pool(pool);
+        let mut tx = db.begin().await.unwrap();
+        let act = Act::without_revision(Actor::cli(), NOW);
+        let terms = webhook("ops", &[]);
+        let id = alert_targets::insert(&mut tx, &DataKeys::default(), &terms, &act).await;
+        let target = AlertTarget {
+            id: id.unwrap().unwrap(),
+            enabled: true,
+            terms,
+        };
+        let severity = AlertKind::NoKey.severity();
+        let error = "status 502".to_owned();
+        let failed = FailedAttempt {
+            error,
+            is_gone: false,
+        };
+        for (attempt, expected) in [
+            (Ok(()), DeliveryState::Sent),
+            (Err(failed), DeliveryState::Pending),
+            (Ok(()), DeliveryState::Pending),
+        ] {
+            let mut delivery = NewAlertDelivery::new(&target, AlertPhase::Begin, severity, NOW);
+            delivery.count_attempt(attempt, NOW);
+            insert(&mut tx, None, &delivery, NOW).await.unwrap();
+
+            let last = list_last(&mut *tx).await.unwrap();
+
+            let states: Vec<_> = last.iter().map(|message| message.state).collect();
+            assert_eq!(states, [expected]);
+        }
+    }
 }

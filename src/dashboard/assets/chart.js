@@ -98,7 +98,7 @@
     const plot = new uPlot({
       ...size(),
       legend: { show: false },
-      padding: [8, 18, 0, 0],
+      padding: [8, 28, 0, 0],
       tzDate: (time) => uPlot.tzDate(new Date(time * 1000), data.zone),
       cursor: { y: false, points: { show: false }, drag: { setScale: false, dist: 6, click: () => {} } },
       scales: {
@@ -109,7 +109,7 @@
       },
       axes: [
         {
-          ...axis, size: () => (times[1] - times[0] < 86400 ? 40 : 26), gap: 6, space: 56,
+          ...axis, size: 40, gap: 6, space: 56,
           values: [
             [86400 * 28, "{YYYY}-{MM}"],
             [86400, "{MM}-{DD}"],

@@ -9,6 +9,7 @@ translations! {
     actor_environment = "environment variables", "環境變數";
     actor_schedule = "server", "伺服器";
     actor_demo = "demo", "示範";
+    changed_address = "Address", "位址";
     audit_lead = "Every change made by an admin. Entries are never deleted.", "管理者所做的每一項變更。記錄永不刪除。";
     audit_from = "From", "從";
     audit_to = "To", "到";
