@@ -70,9 +70,9 @@ async fn write_in_batches(app: &App, job: &Job, work: &JobWork, count: usize) ->
         let mut retries = WriteRetries::default();
         let took = loop {
             let no_reload = app.hold_reloads().await;
-            let written = write_batch(app, job, work, batch.clone()).await;
+            let result = write_batch(app, job, work, batch.clone()).await;
             drop(no_reload);
-            match written {
+            match result {
                 Ok(took) => break took,
                 Err(error) => retries.wait_or_fail(error).await?,
             }
