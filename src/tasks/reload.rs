@@ -9,7 +9,7 @@ use crate::storage::wal_watch::WalWatch;
 
 const PERIOD: Duration = Duration::from_secs(1);
 /// The pause after a reload is so many times as long as the reload: while an import adds thousands of keys, four fifths of
-/// the time are left to requests.
+/// the time are left to requests. It is at most a [`PERIOD`]: a reload that waited for a locked database must not delay the next one.
 const PAUSE_FACTOR: u32 = 4;
 
 /// Runs for ever. Every change is a write, so that the revision is read only after one.
@@ -31,6 +31,6 @@ pub async fn run(app: Arc<App>) {
             Ok(false) => {}
             Err(error) => tracing::warn!("changes could not be loaded: {error}"),
         }
-        tokio::time::sleep(took * PAUSE_FACTOR).await;
+        tokio::time::sleep((took * PAUSE_FACTOR).min(PERIOD)).await;
     }
 }
