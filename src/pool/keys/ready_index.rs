@@ -1,7 +1,9 @@
 //! `ReadyIndex`: the keys that may serve one model, ordered by the rank in which they are leased.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::ops::Bound;
+
+use foldhash::HashMap;
 
 use crate::clock::Timestamp;
 use crate::pool::keys::upstream_key::UpstreamKeyId;
@@ -67,7 +69,7 @@ impl ReadyIndex {
             ready: BTreeSet::new(),
             cooling_down: BTreeSet::new(),
             busy: 0,
-            members: HashMap::new(),
+            members: HashMap::default(),
         }
     }
 

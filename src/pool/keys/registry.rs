@@ -1,8 +1,10 @@
 //! `KeyRegistry`: the condition, load and quota of every upstream key, in memory.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashSet};
 use std::ops::Bound;
 use std::time::Duration;
+
+use foldhash::HashMap;
 
 use crate::clock::Timestamp;
 use crate::pool::clients::client_key::ClientKeyId;
@@ -170,11 +172,11 @@ pub(in crate::pool) struct QuotaReservation {
 impl Default for KeyRegistry {
     fn default() -> Self {
         Self {
-            by_id: HashMap::new(),
+            by_id: HashMap::default(),
             ids: BTreeSet::new(),
-            projects: HashMap::new(),
+            projects: HashMap::default(),
             models: vec![ModelEntry::default(), ModelEntry::default()],
-            model_numbers: HashMap::from([(EVERY_MODEL.into(), ANY_MODEL)]),
+            model_numbers: HashMap::from_iter([(EVERY_MODEL.into(), ANY_MODEL)]),
             ready_indexes: Vec::new(),
             egress: EgressProxies::default(),
             check_schedule: CheckSchedule::default(),
@@ -182,7 +184,7 @@ impl Default for KeyRegistry {
             day_ends: None,
             latest_time: Timestamp::from_millis(0),
             last_lease_order: 0,
-            successes: HashMap::new(),
+            successes: HashMap::default(),
             client_evidence: ClientEvidence::default(),
             upstream_watch: UpstreamWatch::default(),
         }

@@ -1,6 +1,6 @@
 //! The running cooldowns of a key: verdicts, used-up quota and the admin's limits.
 
-use std::collections::HashMap;
+use foldhash::HashMap;
 
 use crate::clock::Timestamp;
 use crate::pool::health::verdict::Rule;
