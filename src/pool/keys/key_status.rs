@@ -338,34 +338,37 @@ impl KeyRegistry {
         });
         for (model, quota) in quotas {
             let of = QuotaWindowScope::Model(self.model_name(*model));
-            add(of, &quota.usage, &|measure| {
-                self.limit_of(*model, quota, project, measure, now)
-            });
+            let limits = self.limits_of(*model, quota, project, now);
+            add(of, &quota.usage, &|measure| limits[measure as usize]);
         }
         windows
     }
 
-    pub(in crate::pool) fn limit_of(
+    /// The limits of a model in a project, in the order of [`Measure::ALL`].
+    pub(in crate::pool) fn limits_of(
         &self,
         model: ModelNumber,
         quota: &ModelQuota,
         project: &ProjectEntry,
-        measure: Measure,
         now: Timestamp,
-    ) -> LimitAndSource {
+    ) -> [LimitAndSource; Measure::ALL.len()] {
         let inherited = self.inherited_limits(model, Some(project));
-        let limit = quota.limits(inherited, now).get(measure);
-        let source = match (quota.observed(measure), limit) {
-            (ObservedLimit::Limit(_), _) => LimitSource::Named,
-            (ObservedLimit::Contradicted, _) => LimitSource::Contradicted,
-            (ObservedLimit::Unknown, Some(_)) => LimitSource::Inherited,
-            // Usage exceeded the inherited limit without a refusal.
-            (ObservedLimit::Unknown, None) if inherited.get(measure).is_some() => {
-                LimitSource::Contradicted
-            }
-            (ObservedLimit::Unknown, None) => LimitSource::Unknown,
-        };
-        (limit, source)
+        let limits = quota.limits(inherited, now);
+        std::array::from_fn(|number| {
+            let measure = Measure::ALL[number];
+            let limit = limits.get(measure);
+            let source = match (quota.observed(measure), limit) {
+                (ObservedLimit::Limit(_), _) => LimitSource::Named,
+                (ObservedLimit::Contradicted, _) => LimitSource::Contradicted,
+                (ObservedLimit::Unknown, Some(_)) => LimitSource::Inherited,
+                // Usage exceeded the inherited limit without a refusal.
+                (ObservedLimit::Unknown, None) if inherited.get(measure).is_some() => {
+                    LimitSource::Contradicted
+                }
+                (ObservedLimit::Unknown, None) => LimitSource::Unknown,
+            };
+            (limit, source)
+        })
     }
 }
 

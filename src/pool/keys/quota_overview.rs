@@ -265,25 +265,20 @@ impl KeyRegistry {
             let inherited = &self.models[model].inherited;
             inherited.since(project.billing, measure)
         };
-        let mut windows = [QuotaMeasure {
-            used: 0,
-            limit: None,
-            source: LimitSource::Unknown,
-            inherited_since: None,
-            resets_at: None,
-        }; 4];
-        for (window, measure) in windows.iter_mut().zip(Measure::ALL.iter().copied()) {
-            let (limit, source) = self.limit_of(model, quota, project, measure, now);
+        let limits = self.limits_of(model, quota, project, now);
+        let windows = std::array::from_fn(|number| {
+            let measure = Measure::ALL[number];
+            let (limit, source) = limits[number];
             let used = quota.usage.used(measure, now);
             let inherited = source == LimitSource::Inherited;
-            *window = QuotaMeasure {
+            QuotaMeasure {
                 used,
                 limit,
                 source,
                 inherited_since: inherited.then(|| inherited_since(measure)).flatten(),
                 resets_at: (used > 0).then(|| quota.usage.resets_at(measure, now, day_ends)),
-            };
-        }
+            }
+        });
         ModelQuotaStatus {
             windows,
             held_back: self.held_back(project, model, now),
