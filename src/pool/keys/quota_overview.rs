@@ -243,13 +243,14 @@ impl KeyRegistry {
     /// The keys that Google does not refuse, and that are enabled.
     fn working_keys<'a>(&'a self, project: &'a ProjectEntry) -> impl Iterator<Item = &'a KeyEntry> {
         let keys = project.keys.iter().filter_map(|id| self.by_id.get(id));
+        let keys = keys.map(AsRef::as_ref);
         let works = |state| {
             matches!(
                 state,
                 KeyState::Ready | KeyState::CoolingDown | KeyState::Trial
             )
         };
-        keys.filter(move |key| key.row.enabled && works(key.row.condition.state))
+        keys.filter(move |key: &&KeyEntry| key.row.enabled && works(key.row.condition.state))
     }
 
     fn model_status(

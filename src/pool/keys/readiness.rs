@@ -140,7 +140,7 @@ impl KeyRegistry {
             return Readiness::Busy;
         }
         let quota_share = quota.map_or(0, |quota| {
-            let inherited = self.inherited_limits(model, project);
+            let inherited = self.inherited_limits(model, project.map(AsRef::as_ref));
             quota.usage.share_of_day(&quota.limits(inherited, now), now)
         });
         Readiness::Ready(ReadyRank {

@@ -40,10 +40,11 @@ const MAX_MODEL_NAME_BYTES: usize = 200;
 /// consistent.
 #[derive(Debug)]
 pub struct KeyRegistry {
-    pub(in crate::pool) by_id: HashMap<UpstreamKeyId, KeyEntry>,
+    /// In boxes, as the projects are: a map that grows moves all its entries while requests wait for the lock.
+    pub(in crate::pool) by_id: HashMap<UpstreamKeyId, Box<KeyEntry>>,
     /// The ids in order, for work that steps through all keys.
     ids: BTreeSet<UpstreamKeyId>,
-    pub(in crate::pool) projects: HashMap<ProjectId, ProjectEntry>,
+    pub(in crate::pool) projects: HashMap<ProjectId, Box<ProjectEntry>>,
     pub(in crate::pool) models: Vec<ModelEntry>,
     model_numbers: HashMap<Box<str>, ModelNumber>,
     /// One for each model with an own index and each combination of tags, built when first needed.
@@ -216,7 +217,7 @@ impl KeyRegistry {
             self.ids.insert(id);
             self.by_id.insert(
                 id,
-                KeyEntry {
+                Box::new(KeyEntry {
                     row: key,
                     in_flight: 0,
                     lease_order,
@@ -226,7 +227,7 @@ impl KeyRegistry {
                     usage: QuotaUsage::default(),
                     indexed_while_busy: Vec::new(),
                     in_flight_by_model: Vec::new(),
-                },
+                }),
             );
         }
         let project = self.projects.entry(project_id).or_default();

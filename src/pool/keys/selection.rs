@@ -249,6 +249,7 @@ impl KeyRegistry {
         ids.into_iter()
             .flatten()
             .filter_map(|id| self.by_id.get_key_value(id))
+            .map(|(id, key)| (id, key.as_ref()))
     }
 
     /// The model whose quota is used, if known; an error while a circuit breaker blocks it.
@@ -292,7 +293,8 @@ impl KeyRegistry {
                 self.ready_indexes.clear();
             }
             let index = self.ready_indexes.len();
-            let built = self.build_ready_index(model, lease_request.tags, self.by_id.iter(), now);
+            let keys = self.by_id.iter().map(|(id, key)| (id, key.as_ref()));
+            let built = self.build_ready_index(model, lease_request.tags, keys, now);
             self.ready_indexes.push(built);
             for key in self.by_id.values_mut().filter(|key| key.in_flight > 0) {
                 key.indexed_while_busy.push((model, index));
