@@ -17,6 +17,11 @@ const QUIET: Duration = Duration::from_millis(50);
 const SMALL: usize = 16;
 /// A write costs half as much in a portion of 512 as in one of 128, because pages are written once for all of its writes.
 const PORTION_WRITES: std::ops::RangeInclusive<usize> = 256..=1_024;
+const PORTION_TIME: Duration = Duration::from_millis(8);
+/// So few writes come from little traffic: processor time is left, and a commit should not wait for them all at once.
+const FEW_WRITES: usize = 512;
+const FEW_PORTION_WRITES: std::ops::RangeInclusive<usize> = 16..=FEW_WRITES;
+const FEW_PORTION_TIME: Duration = Duration::from_millis(2);
 
 /// The state of the journal as far as the schedule needs it.
 #[derive(Debug)]
@@ -28,7 +33,10 @@ pub struct FoldSchedule {
     /// A fold was asked for, or is under way.
     is_due: bool,
     journalled: usize,
+    /// The portions of a fold of more than [`FEW_WRITES`].
     portion: Portion,
+    /// The portions of the other folds.
+    few_portion: Portion,
 }
 
 impl Default for FoldSchedule {
@@ -39,7 +47,8 @@ impl Default for FoldSchedule {
             oldest: None,
             is_due: false,
             journalled: 0,
-            portion: Portion::new(512, PORTION_WRITES),
+            portion: Portion::new(512, PORTION_WRITES, PORTION_TIME),
+            few_portion: Portion::new(64, FEW_PORTION_WRITES, FEW_PORTION_TIME),
         }
     }
 }
@@ -100,16 +109,25 @@ impl FoldSchedule {
 
     /// How many writes the next portion has at most, unless its first entry is larger.
     pub fn portion(&self) -> usize {
-        self.portion.size()
+        if self.journalled > FEW_WRITES {
+            self.portion.size()
+        } else {
+            self.few_portion.size()
+        }
     }
 
     /// Counts a portion that was folded, and adapts the next one to the time it took.
     pub fn folded(&mut self, writes: usize, took: Duration) {
+        let portion = if self.journalled > FEW_WRITES {
+            &mut self.portion
+        } else {
+            &mut self.few_portion
+        };
+        portion.adapt(writes, took);
         self.journalled = self.journalled.saturating_sub(writes);
         if self.journalled == 0 {
             (self.oldest, self.is_due) = (None, false);
         }
-        self.portion.adapt(writes, took);
     }
 }
 
@@ -161,6 +179,20 @@ mod tests {
         let mut empty = FoldSchedule::default();
         empty.demand();
         assert!(!empty.is_due(now), "nothing to fold");
+    }
+
+    #[test]
+    fn few_writes_are_folded_in_shorter_portions() {
+        let (mut schedule, now) = (FoldSchedule::default(), clock::instant());
+        schedule.journalled(FEW_WRITES, now);
+        let first = schedule.portion();
+        schedule.folded(first, FEW_PORTION_TIME * 3);
+        assert!(schedule.portion() < first);
+        schedule.journalled(MAX_WRITES, now);
+        assert!(
+            schedule.portion() > first,
+            "the pace of much traffic is its own"
+        );
     }
 
     #[test]

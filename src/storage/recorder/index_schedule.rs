@@ -10,6 +10,8 @@ const WRITES_PER_LOOK: usize = 1_024;
 const PORTION: usize = 4_096;
 /// With as many keys as attempts larger portions save nothing, and take longer.
 const PORTION_RANGE: std::ops::RangeInclusive<usize> = 256..=PORTION;
+/// A portion holds the write lock about so long.
+const PORTION_TIME: Duration = Duration::from_millis(8);
 
 #[derive(Debug)]
 pub struct IndexSchedule {
@@ -22,7 +24,7 @@ impl Default for IndexSchedule {
     fn default() -> Self {
         Self {
             writes: WRITES_PER_LOOK,
-            portion: Portion::new(PORTION, PORTION_RANGE),
+            portion: Portion::new(PORTION, PORTION_RANGE, PORTION_TIME),
         }
     }
 }
