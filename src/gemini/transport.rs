@@ -67,6 +67,8 @@ struct AnswerDates {
 /// The connections through one egress proxy.
 #[derive(Debug)]
 struct ProxiedConnections {
+    /// For errors: the admin knows a proxy by it.
+    label: String,
     address: ProxyAddress,
     connections: Arc<Connections>,
 }
@@ -277,7 +279,7 @@ impl GeminiClient {
         };
         let sent = clock::now();
         let answer = stream.request(request).await;
-        let answer = framed(answer.map_err(|error| unsent(&error, egress))?)?;
+        let answer = framed(answer.map_err(|error| self.unsent(&error, egress))?)?;
         self.compare_clock(sent, answer.headers());
         Ok((answer, stream))
     }
@@ -310,6 +312,13 @@ impl GeminiClient {
         })
     }
 
+    /// A request that got no answer, directly or through a proxy.
+    fn unsent(&self, error: &ClientError, egress: Option<EgressProxyId>) -> SendError {
+        let proxied = self.proxied.read();
+        let label = egress.and_then(|id| Some(proxied.get(&id)?.label.as_str()));
+        unsent(error, label)
+    }
+
     /// Asks for a connection that is no longer HTTP's, and waits for the head of the answer. What the request shows is a key, or
     /// the ephemeral `token` that its client has shown, as Google's own client for Python does.
     pub async fn upgrade(
@@ -330,7 +339,7 @@ impl GeminiClient {
             None => self.direct.upgrade(request).await,
             Some(id) => self.proxied(id)?.upgrade(request).await,
         };
-        answer.map_err(|error| unsent(&error, egress))
+        answer.map_err(|error| self.unsent(&error, egress))
     }
 
     /// The request with its credential, and without its body.
@@ -379,8 +388,10 @@ impl GeminiClient {
     pub fn add_egress(&self, rows: &[EgressProxy], settings: &Settings) {
         let mut proxied = self.proxied.write();
         for row in rows.iter().filter(|row| row.enabled) {
-            let known = proxied.get(&row.id);
-            if known.is_some_and(|known| known.address == row.address) {
+            if let Some(known) = proxied.get_mut(&row.id)
+                && known.address == row.address
+            {
+                known.label.clone_from(&row.label);
                 continue;
             }
             let proxy = Proxy::of_row(&row.address, &self.upstream);
@@ -392,6 +403,7 @@ impl GeminiClient {
             let (tls, names) = (self.tls.clone(), self.names.clone());
             let connections = Connections::new(settings, Some(proxy), tls, names);
             let connections = ProxiedConnections {
+                label: row.label.clone(),
                 address: row.address.clone(),
                 connections: Arc::new(connections),
             };
@@ -438,8 +450,8 @@ fn framed(answer: Response<Incoming>) -> Result<Response<Incoming>, SendError> {
     Ok(answer)
 }
 
-/// A request that got no answer, directly or through a proxy.
-fn unsent(error: &ClientError, egress: Option<EgressProxyId>) -> SendError {
+/// A request that got no answer, directly or through the egress proxy of this label.
+fn unsent(error: &ClientError, egress: Option<&str>) -> SendError {
     let (fallback, what) = if error.is_connect() {
         (Rule::ConnectFailed, "could not connect to Gemini")
     } else {
@@ -450,7 +462,7 @@ fn unsent(error: &ClientError, egress: Option<EgressProxyId>) -> SendError {
         rule: rule_of_causes(error).unwrap_or(fallback),
         message: match egress {
             None => message,
-            Some(id) => format!("through egress proxy {id}: {message}"),
+            Some(label) => format!("through egress proxy {label:?}: {message}"),
         },
     }
 }

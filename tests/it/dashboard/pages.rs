@@ -169,7 +169,7 @@ async fn insert_egress_proxies(tx: &mut Transaction<'_, Sqlite>, act: &Act) {
         let broken = working.after_failures(2, Rule::ConnectFailed, act.now);
         let evidence = Evidence {
             status: None,
-            message: "through egress proxy 1: could not connect to Gemini".to_owned(),
+            message: "through egress proxy \"home\": could not connect to Gemini".to_owned(),
             request_id: RequestId(0),
         };
         if label == "one" {
