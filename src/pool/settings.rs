@@ -13,7 +13,7 @@ use crate::pool::model_prices::ModelPrices;
 use crate::pool::model_timeouts::ModelTimeouts;
 use crate::pool::traceparent::UpstreamTraceParent;
 
-use SettingKind::{Entries, Number, Switch, Text};
+use SettingKind::{Choice, Entries, Number, Switch, Text};
 
 const MIB: u64 = 1024 * 1024;
 const GIB: u64 = 1024 * MIB;
@@ -147,7 +147,7 @@ settings! {
     /// Maximum size of the database file; above it the oldest log rows are deleted; 0: no limit.
     log_max_bytes: u64 = 0, Number(0..=1_024 * 1_024 * GIB);
     /// Whose request and answer bodies are kept: off, errors or all.
-    body_log_mode: BodyLogMode = BodyLogMode::Off, Text("off, errors or all", is_body_log_mode);
+    body_log_mode: BodyLogMode = BodyLogMode::Off, Choice(&["off", "errors", "all"]);
     /// The IDs of the client keys whose bodies are kept, separated by commas; empty: all client keys.
     body_log_client_keys: String = String::new(), Text("IDs of client keys, separated by commas, or empty", is_client_list);
     /// Share of these requests whose bodies are kept, chosen at random, in percent.
@@ -169,7 +169,7 @@ settings! {
     /// The collector of OpenTelemetry that receives a trace of each request, by OTLP over HTTP; empty: none.
     otlp_endpoint: String = String::new(), Text("the http or https URL of a collector such as http://localhost:4318, or empty", is_collector);
     /// Which `traceparent` Google receives: client (as the client sent it), pool (that of the pool's own span, while traces are exported) or none.
-    upstream_traceparent: UpstreamTraceParent = UpstreamTraceParent::Client, Text("client, pool or none", is_upstream_traceparent);
+    upstream_traceparent: UpstreamTraceParent = UpstreamTraceParent::Client, Choice(&["client", "pool", "none"]);
     /// Hours after the last backup until the server makes the next one by itself; 0: never.
     backup_interval_hours: u64 = 0, Number(0..=8_760);
     /// Number of scheduled backups to keep; the oldest ones above it are deleted.
@@ -192,6 +192,8 @@ pub enum SettingKind {
     /// A whole number within bounds.
     Number(RangeInclusive<u64>),
     Switch,
+    /// One of these words.
+    Choice(&'static [&'static str]),
     /// A text that the function accepts and the words describe.
     Text(&'static str, fn(&str) -> bool),
     /// A list of entries, of which the function returns the first invalid one and the words describe all.
@@ -290,6 +292,7 @@ impl SettingKind {
         match self {
             Number(bounds) => text.parse().is_ok_and(|number| bounds.contains(&number)),
             Switch => bool::from_text(text).is_some(),
+            Choice(words) => words.contains(&text),
             Text(_, is_one) => is_one(text),
             Entries(_, wrong) => wrong(text).is_none(),
         }
@@ -299,7 +302,7 @@ impl SettingKind {
     pub fn invalid_entry(&self, text: &str) -> Option<String> {
         match self {
             Entries(_, wrong) => wrong(text),
-            Number(_) | Switch | Text(..) => None,
+            Number(_) | Switch | Choice(_) | Text(..) => None,
         }
     }
 }
@@ -313,6 +316,7 @@ impl fmt::Display for SettingKind {
                 write!(f, "a whole number from {least} to {most}")
             }
             Switch => f.write_str("on or off"),
+            Choice(words) => f.write_str(&words.join(" or ")),
             Text(words, _) | Entries(words, _) => f.write_str(words),
         }
     }
@@ -415,14 +419,6 @@ impl SettingValue for UpstreamTraceParent {
     }
 }
 
-fn is_upstream_traceparent(text: &str) -> bool {
-    UpstreamTraceParent::named(text).is_some()
-}
-
-fn is_body_log_mode(text: &str) -> bool {
-    BodyLogMode::named(text).is_some()
-}
-
 fn is_collector(text: &str) -> bool {
     let is_plain = text.bytes().all(|byte| byte.is_ascii_graphic()) && text.len() <= 500;
     let rest = text
@@ -494,6 +490,10 @@ mod tests {
                     vec!["on".to_owned(), "off".to_owned()],
                     vec!["maybe".to_owned(), String::new()],
                 ),
+                Choice(words) => {
+                    let words = words.iter().map(|word| (*word).to_owned());
+                    (words.collect(), vec!["a b".to_owned(), String::new()])
+                }
                 Text(..) | Entries(..) => (vec![definition.default()], vec!["a b".to_owned()]),
             };
             let mut settings = Settings::default();

@@ -92,12 +92,14 @@ fn listed_setting(
     let value = |text: String| match definition.kind {
         SettingKind::Number(_) => text.parse::<u64>().map_or(Value::Null, Value::from),
         SettingKind::Switch => Value::from(text == "on"),
-        SettingKind::Text(..) | SettingKind::Entries(..) => Value::from(text),
+        SettingKind::Choice(_) | SettingKind::Text(..) | SettingKind::Entries(..) => {
+            Value::from(text)
+        }
     };
     let (kind, bounds) = match &definition.kind {
         SettingKind::Number(bounds) => ("number", Some(bounds)),
         SettingKind::Switch => ("switch", None),
-        SettingKind::Text(..) | SettingKind::Entries(..) => ("text", None),
+        SettingKind::Choice(_) | SettingKind::Text(..) | SettingKind::Entries(..) => ("text", None),
     };
     ListedSetting {
         name: definition.name.into(),

@@ -36,6 +36,8 @@ pub struct SettingTexts {
     pub expected: Option<LocalizedText>,
     /// The meaning of 0 or of an empty text, which a blank field submits.
     pub blank: Option<LocalizedText>,
+    /// The label of each word of a [`Choice`](crate::pool::settings::SettingKind::Choice), in its order.
+    pub choices: &'static [LocalizedText],
 }
 
 impl SettingGroup {
@@ -64,10 +66,11 @@ impl SettingGroup {
 }
 
 /// Builds [`CATALOGUE`] from a row per setting: its group and title, its explanation, for a text a description of valid
-/// values, and the meaning of a blank field (a 0 or an empty text), if it is allowed.
+/// values, the meaning of a blank field (a 0 or an empty text), if it is allowed, and for a choice the label of each word.
 macro_rules! catalogue {
     ($($name:ident in $group:ident = $title:literal, $title_zh:literal, $explanation:literal, $explanation_zh:literal
-        $(, expected $expected:literal, $expected_zh:literal)? $(, blank $blank:literal, $blank_zh:literal)?;)+) => {
+        $(, expected $expected:literal, $expected_zh:literal)? $(, blank $blank:literal, $blank_zh:literal)?
+        $(, choices $($choice:literal, $choice_zh:literal),+)?;)+) => {
         pub static CATALOGUE: PerSetting<SettingTexts> = PerSetting {
             $($name: SettingTexts {
                 group: SettingGroup::$group,
@@ -75,6 +78,7 @@ macro_rules! catalogue {
                 explanation: LocalizedText($explanation, $explanation_zh),
                 expected: optional!($($expected, $expected_zh)?),
                 blank: optional!($($blank, $blank_zh)?),
+                choices: &[$($(LocalizedText($choice, $choice_zh)),+)?],
             },)+
         };
     };
@@ -233,9 +237,10 @@ catalogue! {
         "資料庫檔案的內容超過此大小時，會刪除最舊的請求記錄並縮小檔案。檔案也包含金鑰、設定與每小時的統計，這些資料不會因此刪除。",
         blank "no limit", "不限制";
     body_log_mode in BodyLog = "Keep bodies", "保留內容",
-        "Whose request and response bodies are kept. Bodies contain what users write and what models answer. Keys of this server and the client's credential are removed from them. errors: requests that failed, or that Google rejected.",
-        "要保留哪些請求與回應的內容。內容包含使用者的輸入與模型的回答；其中的上游金鑰與用戶端憑證會移除。errors 表示失敗或遭 Google 拒絕的請求。",
-        expected "off, errors or all", "off、errors 或 all";
+        "Whose request and response bodies are kept. Bodies contain what users write and what models answer. Keys of this server and the client's credential are removed from them.",
+        "要保留哪些請求與回應的內容。內容包含使用者的輸入與模型的回答；其中的上游金鑰與用戶端憑證會移除。",
+        choices "no request (off)", "不保留（off）", "requests that failed or that Google rejected (errors)", "失敗或遭 Google 拒絕的請求（errors）",
+            "all requests (all)", "所有請求（all）";
     body_log_client_keys in BodyLog = "Client keys", "用戶端金鑰",
         "Only the bodies of these client keys are kept: their IDs, separated by commas. The ID of a client key is the number in the address of its page.",
         "只保留這些用戶端金鑰的內容：以逗號分隔的 ID。用戶端金鑰的 ID 即其頁面網址中的數字。",
@@ -275,9 +280,9 @@ catalogue! {
         expected "A URL such as http://localhost:4318", "網址，例如 http://localhost:4318",
         blank "No traces", "不匯出追蹤";
     upstream_traceparent in Metrics = "Traceparent for Google", "傳給 Google 的 traceparent",
-        "Which traceparent header Google receives. client: that of the client, unchanged, or none. pool: while traces are exported, that of the pool's span, so that a gateway between the pool and Google continues the trace. none: the headers traceparent and tracestate of the client are removed.",
-        "Google 收到的 traceparent 標頭。client：用戶端所送，原樣轉送，沒有則不送。pool：匯出追蹤時改為金鑰池自身 span 的 traceparent，讓金鑰池與 Google 之間的閘道延續追蹤。none：移除用戶端的 traceparent 與 tracestate 標頭。",
-        expected "client, pool or none", "client、pool 或 none";
+        "Which traceparent header Google receives. That of the pool names the pool's span while traces are exported, so that a gateway between the pool and Google continues the trace. Without one, the headers traceparent and tracestate of the client are removed.",
+        "Google 收到的 traceparent 標頭。選擇金鑰池的標頭時，匯出追蹤期間會送出金鑰池自身 span 的 traceparent，讓金鑰池與 Google 之間的閘道延續追蹤；選擇不傳送時，會移除用戶端的 traceparent 與 tracestate 標頭。",
+        choices "that of the client, unchanged (client)", "用戶端的標頭，原樣轉送（client）", "that of the pool (pool)", "金鑰池的標頭（pool）", "none (none)", "不傳送（none）";
     backup_interval_hours in Backups = "Backup interval", "備份間隔",
         "When the last backup, scheduled or not, is older than this, the server creates and verifies another one in the folder of backups. Each takes about as much space as the database.",
         "最近一次備份（不論是否由排程建立）超過此時間後，伺服器會在備份資料夾中建立並驗證新的備份。每個備份約占用與資料庫相同的空間。",

@@ -2,7 +2,7 @@
 
 use crate::dashboard::settings::catalogue::{CATALOGUE, SettingTexts};
 use crate::dashboard::settings::value::Unit;
-use crate::dashboard::translations::Language;
+use crate::dashboard::translations::{Language, has_word};
 use crate::error::Error;
 use crate::pool::settings::{DEFINITIONS, SettingDefinition, SettingKind, definition};
 use crate::storage::error::Thing;
@@ -62,6 +62,11 @@ impl SettingEntry {
         match (&self.definition.kind, self.texts.blank) {
             (SettingKind::Switch, _) if text == "on" => language.switched_on().to_owned(),
             (SettingKind::Switch, _) => language.switched_off().to_owned(),
+            (SettingKind::Choice(words), _) => {
+                let label = words.iter().zip(self.texts.choices);
+                let label = label.into_iter().find(|(word, _)| **word == text);
+                label.map_or(text, |(_, label)| label.of(language).to_owned())
+            }
             (_, Some(blank)) if text.is_empty() => blank.of(language).to_owned(),
             (SettingKind::Number(_) | SettingKind::Text(..) | SettingKind::Entries(..), _) => text,
         }
@@ -94,6 +99,9 @@ impl SettingEntry {
             let bound = |number: &u64| Unit::of_setting(self.name()).format(language, *number);
             return language.from_to(&bound(bounds.start()), &bound(bounds.end()));
         }
+        if let SettingKind::Choice(words) = self.definition.kind {
+            return words.join(language.list_comma());
+        }
         let expected = self.texts.expected.map(|expected| expected.of(language));
         expected.unwrap_or(language.on_or_off()).to_owned()
     }
@@ -108,6 +116,7 @@ impl SettingEntry {
             (
                 SettingKind::Number(_)
                 | SettingKind::Switch
+                | SettingKind::Choice(_)
                 | SettingKind::Text(..)
                 | SettingKind::Entries(..),
                 _,
@@ -143,7 +152,7 @@ impl SettingEntry {
         let texts = [group.title(), *title, *explanation];
         search_text
             .split_whitespace()
-            .all(|term| self.name().contains(term) || texts.iter().any(|text| text.contains(term)))
+            .all(|term| has_word(self.name(), term) || texts.iter().any(|text| text.has_word(term)))
     }
 }
 
@@ -152,13 +161,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn exactly_the_texts_have_a_description_of_valid_values() {
+    fn texts_have_a_description_of_valid_values_and_choices_have_labels() {
         for SettingEntry { definition, texts } in SettingEntry::all() {
             let is_text = matches!(
                 definition.kind,
                 SettingKind::Text(..) | SettingKind::Entries(..)
             );
             assert_eq!(texts.expected.is_some(), is_text, "{}", definition.name);
+            let words = match definition.kind {
+                SettingKind::Choice(words) => words.len(),
+                _ => 0,
+            };
+            assert_eq!(texts.choices.len(), words, "{}", definition.name);
         }
     }
 }

@@ -77,7 +77,7 @@ impl SettingField {
                         // Bounds of counts are too large to be useful.
                         SettingKind::Number(bounds) if self.entry.unit() == Some(Unit::Count) && *bounds.end() >= 1_000_000_000_000 => {}
                         SettingKind::Number(_) => { " · " (self.entry.hint(language)) }
-                        SettingKind::Switch => {}
+                        SettingKind::Switch | SettingKind::Choice(_) => {}
                         SettingKind::Text(..) | SettingKind::Entries(..) => { br; (self.entry.hint(language)) }
                     }
                 }
@@ -103,6 +103,13 @@ impl SettingField {
                     select #(name) name=(name) aria-describedby=(described_by) aria-invalid=[invalid] {
                         @for (choice, label) in [("on", language.switched_on()), ("off", language.switched_off())] {
                             option value=(choice) selected[choice == value] { (label) }
+                        }
+                    }
+                }
+                SettingKind::Choice(words) => {
+                    select #(name) name=(name) aria-describedby=(described_by) aria-invalid=[invalid] {
+                        @for (word, label) in words.iter().zip(self.entry.texts.choices) {
+                            option value=(word) selected[*word == value] { (label.of(language)) }
                         }
                     }
                 }

@@ -38,11 +38,20 @@ impl LocalizedText {
         }
     }
 
-    /// Whether a text in any language contains `search_text`, given in lower case.
-    pub fn contains(self, search_text: &str) -> bool {
+    /// Whether a word of a text in any language begins with `term`, given in lower case.
+    pub fn has_word(self, term: &str) -> bool {
         let mut texts = [self.0, self.1].into_iter();
-        texts.any(|text| text.to_lowercase().contains(search_text))
+        texts.any(|text| has_word(&text.to_lowercase(), term))
     }
+}
+
+/// Whether a word of a text begins with `term`, both in lower case. Chinese has no spaces: there `term` may be anywhere.
+pub fn has_word(text: &str, term: &str) -> bool {
+    let is_of_word = |character: char| character.is_ascii_alphanumeric();
+    text.match_indices(term).any(|(at, _)| {
+        let before = text[..at].chars().next_back();
+        !(before.is_some_and(is_of_word) && term.starts_with(is_of_word))
+    })
 }
 
 /// Defines methods of [`Language`] from lines `name = "English", "中文";`, for texts with values
