@@ -1,18 +1,16 @@
 //! The table of changes on the page of one subject, with author and IP address.
 
+mod values;
+
 use jiff::tz::TimeZone;
 use maud::{Markup, html};
 use serde_json::Value;
 
-use crate::clock::Timestamp;
-use crate::dashboard::components::{bytes, exact, moment};
+use crate::dashboard::changes::values::ChangeFormatter;
+use crate::dashboard::components::moment;
 use crate::dashboard::page_context::PageContext;
 use crate::dashboard::settings::entry::SettingEntry;
-use crate::dashboard::translations::{Language, grouped};
-use crate::pool::clients::client_key::ClientLimit;
-use crate::pool::health::verdict::Rule;
-use crate::pool::keys::key_status::KeyStatusKind;
-use crate::pool::keys::upstream_key::Billing;
+use crate::dashboard::translations::Language;
 use crate::storage::audit::{Action, ListedChange, Subject};
 
 /// One field of a change: created fields have only `after`, deleted fields only `before`.
@@ -142,140 +140,6 @@ fn setting_change(language: Language, change: &ListedChange) -> Option<FieldChan
     })
 }
 
-/// Formats the values of a change.
-struct ChangeFormatter<'a> {
-    language: Language,
-    zone: &'a TimeZone,
-}
-
-impl ChangeFormatter<'_> {
-    /// Objects are compared field by field.
-    fn update(
-        &self,
-        field: &str,
-        before: Option<&Value>,
-        after: &Value,
-        all: &mut Vec<FieldChange>,
-    ) {
-        if let Value::Object(inner) = after {
-            for (name, after) in inner {
-                let before = before.and_then(|before| before.get(name));
-                if before != Some(after) {
-                    self.update(name, before, after, all);
-                }
-            }
-            return;
-        }
-        let text = |value| Some(self.text(field, value).unwrap_or_else(|| "–".to_owned()));
-        all.push(FieldChange {
-            field: field_label(self.language, field).to_owned(),
-            before: text(before),
-            after: text(Some(after)),
-        });
-    }
-
-    /// All fields of a created or deleted subject, except empty fields and the name.
-    fn values<'a>(
-        &'a self,
-        object: &'a Value,
-        name: &'a str,
-    ) -> impl Iterator<Item = (String, String)> {
-        let fields = object.as_object().into_iter().flatten();
-        fields.filter_map(move |(field, value)| {
-            let text = self.text(field, Some(value))?;
-            (text != name).then(|| (field_label(self.language, field).to_owned(), text))
-        })
-    }
-
-    /// `None`: there is no value.
-    fn text(&self, field: &str, value: Option<&Value>) -> Option<String> {
-        match value? {
-            Value::Null => None,
-            Value::String(text) if text.is_empty() => None,
-            Value::String(text) if field == "last4" => Some(format!("…{text}")),
-            Value::String(text) if ["expires_at", "old_secret_until"].contains(&field) => {
-                let at = text.parse::<Timestamp>();
-                Some(at.map_or_else(|_| text.clone(), |at| exact(self.zone, at)))
-            }
-            Value::String(text) if field == "billing" => Some(match text.parse() {
-                Ok(Billing::Unknown) => self.language.unknown().to_owned(),
-                Ok(billing @ (Billing::Free | Billing::Paid)) => {
-                    self.language.billing_label(billing).to_owned()
-                }
-                Err(_) => text.clone(),
-            }),
-            Value::String(text) if field == "state" => {
-                let kind = text.parse::<KeyStatusKind>();
-                let label = kind.map(|kind| self.language.key_state(kind).to_owned());
-                Some(label.unwrap_or_else(|_| text.clone()))
-            }
-            Value::String(text) if field == "rule" => {
-                let rule = Rule::named(text).map(|rule| self.language.rule(rule));
-                Some(rule.unwrap_or(text).to_owned())
-            }
-            Value::String(text) => Some(text.clone()),
-            Value::Array(items) => {
-                let items = items.iter();
-                let items: Vec<_> = items
-                    .filter_map(|item| self.text(field, Some(item)))
-                    .collect();
-                (!items.is_empty()).then(|| items.join(", "))
-            }
-            Value::Number(number) if field == "bytes" => Some(bytes(number.as_u64().unwrap_or(0))),
-            Value::Number(number) => {
-                Some(number.as_u64().map_or_else(|| number.to_string(), grouped))
-            }
-            Value::Bool(true) => Some(self.language.yes().to_owned()),
-            Value::Bool(false) => Some(self.language.no().to_owned()),
-            value @ Value::Object(_) => Some(value.to_string()),
-        }
-    }
-}
-
-/// The label of a field; an unknown field is labelled by its JSON name.
-fn field_label(language: Language, field: &str) -> &str {
-    match field {
-        "name" => language.client_key_name(),
-        "note" => language.client_key_note(),
-        "last4" => language.client_key_secret(),
-        "expires_at" => language.client_key_expires(),
-        "old_secret_until" => language.old_secret_until(),
-        "models" => language.models_field(),
-        "paths" => language.paths_field(),
-        "addresses" => language.addresses_field(),
-        "direct_access" => language.direct_access(),
-        "model_fallback" => language.own_fallback(),
-        "label" => language.label(),
-        "project" => language.project(),
-        "billing" => language.billing(),
-        "priority" => language.priority(),
-        "weight" => language.weight(),
-        "tags" => language.tags(),
-        "number" => language.project_number(),
-        "bytes" => language.backup_size(),
-        "rows" => language.exported_rows(),
-        "filter" => language.exported_filter(),
-        "complete" => language.exported_completely(),
-        "sha256" => "SHA-256",
-        "browser" => language.browser(),
-        // Of a network, a receiver of alerts or a proxy.
-        "address" => language.changed_address(),
-        "url" => "URL",
-        "kind" => language.alert_target_kind(),
-        "events" => language.alert_events(),
-        "quiet_hours" => language.quiet_hours(),
-        "access" => language.token_access(),
-        "scopes" => language.token_scopes(),
-        "zone" => language.time_zone(),
-        "state" => language.state_heading(),
-        "rule" => language.reason(),
-        "enabled" => language.in_use(),
-        field => field
-            .parse()
-            .map_or(field, |limit: ClientLimit| language.limit(limit)),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -339,11 +203,57 @@ mod tests {
             after: Some(json!({"state": "ready", "billing": "free", "enabled": false})),
             ..setting
         };
-        let chinese = field_changes(Language::TraditionalChinese, &TimeZone::UTC, &cleared);
-        let chinese: Vec<_> = chinese.iter().map(line).collect();
+        let chinese = |change: &ListedChange| {
+            let changes = field_changes(Language::TraditionalChinese, &TimeZone::UTC, change);
+            changes.iter().map(line).collect::<Vec<_>>()
+        };
         assert_eq!(
-            chinese,
+            chinese(&cleared),
             ["計費: 未知 → 免費", "啟用: 是 → 否", "狀態: 無效 → 可用"]
         );
+        let target = ListedChange {
+            subject: Subject::AlertTarget,
+            before: Some(json!({"quiet_hours": null, "events": [], "language": "en"})),
+            after: Some(json!({
+                "quiet_hours": {"from_minute": 1_320, "to_minute": 390}, "events": ["no_key", "key_dead"],
+                "language": "zh-Hant-TW", "secret": "changed",
+            })),
+            ..cleared.clone()
+        };
+        assert_eq!(
+            lines(&target),
+            [
+                "Events: – → No usable key for a model, Upstream key refused by Google",
+                "Language: English → 繁體中文",
+                "Quiet hours: – → 22:00–06:30",
+                "Secret: – → replaced",
+            ]
+        );
+        let token = ListedChange {
+            action: Action::Create,
+            subject: Subject::ApiToken,
+            before: None,
+            after: Some(json!({"access": "write", "scopes": ["logs", "client-keys"]})),
+            ..cleared.clone()
+        };
+        assert_eq!(
+            chinese(&token),
+            ["存取權:  → 讀取與寫入", "範圍:  → 請求記錄、用戶端金鑰"]
+        );
+        let deleted = ListedChange {
+            action: Action::Delete,
+            subject: Subject::RequestLog,
+            before: None,
+            after: Some(json!({
+                "rows": 1_200, "filter": {"outcome": "failed", "upstream_key_id": 1_234, "since": "1970-01-01T00:00:00Z"},
+            })),
+            ..cleared
+        };
+        let deleted = chinese(&deleted);
+        assert_eq!(
+            deleted[0],
+            "篩選條件:  → 結果 失敗、從 1970-01-01 00:00:00、金鑰 1234"
+        );
+        assert_eq!(deleted[1], "列數:  → 1,200");
     }
 }

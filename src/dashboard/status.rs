@@ -310,9 +310,14 @@ fn attention(context: &PageContext, data: &StatusData) -> Markup {
         items.push((Tone::Bad, text, "/logs?outcome=network".to_owned()));
     }
     if !data.overview.broken_egress.is_empty() {
-        let labels = data.overview.broken_egress.join(", ");
-        let waiting = language.keys_counted(data.overview.waiting_for_egress);
-        let text = language.egress_broken_now(&labels, &waiting);
+        let labels = data.overview.broken_egress.join(language.list_comma());
+        let text = match data.overview.waiting_for_egress {
+            0 => language.egress_broken_now(&labels),
+            waiting => {
+                let waiting = language.keys_counted(waiting);
+                language.egress_broken_and_awaited(&labels, &waiting)
+            }
+        };
         items.push((Tone::Bad, text, "/egress-proxies".to_owned()));
     }
     if let Some(low) = data.low_disk {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use strum::{EnumString, IntoStaticStr};
 
 use crate::clock::Timestamp;
@@ -55,7 +55,7 @@ pub enum DeliveryState {
 }
 
 /// A span of each day, in which only critical alerts are sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct QuietHours {
     /// Minutes since midnight; exclusive at the end. The span may contain midnight.
     pub from_minute: u16,

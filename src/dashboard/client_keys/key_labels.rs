@@ -3,12 +3,11 @@
 use maud::{Markup, html};
 
 use crate::clock::Timestamp;
-use crate::dashboard::components::{Tone, ago, badge, number};
+use crate::dashboard::components::{Tone, ago, badge, dollars, number};
 use crate::dashboard::page_context::PageContext;
 use crate::dashboard::translations::Language;
 use crate::error::Error;
 use crate::pool::clients::client_key::{ClientKeyId, ClientKeyState, ClientLimit, ClientLimits};
-use crate::pool::money::usd;
 use crate::storage::client_keys::ListedClientKey;
 use crate::storage::error::Thing;
 
@@ -42,7 +41,7 @@ pub fn limits(language: Language, limits: &ClientLimits) -> Markup {
 /// An amount in the unit of the limit.
 pub fn limit_amount(limit: ClientLimit, amount: u64) -> String {
     match limit {
-        ClientLimit::CostPerMonth => usd(amount),
+        ClientLimit::CostPerMonth => dollars(i64::try_from(amount).unwrap_or(i64::MAX)),
         _ => number(amount),
     }
 }

@@ -238,8 +238,13 @@ fn plain_input(id: &str, name: LogField, value: &str) -> Markup {
     html! { input #(id) name=(name.name()) value=(value) autocomplete="off"; }
 }
 
-/// The active filters, each with a link that removes it.
-pub fn chips(context: &PageContext, query: &LogQuery, suggestions: &FilterSuggestions) -> Markup {
+/// The filters, each with a link that removes it. Those whose values are `invalid` do not filter, which they say.
+pub fn chips(
+    context: &PageContext,
+    query: &LogQuery,
+    suggestions: &FilterSuggestions,
+    invalid: &[LogField],
+) -> Markup {
     let language = context.language;
     html! {
         div.chips role="group" aria-label=(language.filters_active()) {
@@ -247,6 +252,7 @@ pub fn chips(context: &PageContext, query: &LogQuery, suggestions: &FilterSugges
                 span.chip {
                     span.muted { (field.label(language)) }
                     span.value { (filter_value_label(context, field, value, suggestions)) }
+                    @if invalid.contains(&field) { span.muted { (language.filter_ignored()) } }
                     a.remove href=(query.with(field, "").href("/logs")) aria-label=(language.remove_filter(field.label(language))) {
                         (icon(r#"<path d="M4.5 4.5l7 7M11.5 4.5l-7 7"/>"#))
                     }

@@ -153,7 +153,7 @@ fn view(context: &PageContext, query: &LogQuery, data: &LogList) -> Markup {
         (views::links(context, query, &data.views))
         (filters::quick_spans(language, query))
         (filters::form(context, query, &data.suggestions, &data.invalid))
-        @if !query.is_empty() { (filters::chips(context, query, &data.suggestions)) }
+        @if !query.is_empty() { (filters::chips(context, query, &data.suggestions, &data.invalid)) }
         @if let Some(counted) = &data.histogram { (histogram_view::view(context, query, counted)) }
         @if !data.invalid.is_empty() {
             div.notice.warning role="alert" {

@@ -16,6 +16,7 @@ use crate::dashboard::page_context::PageContext;
 use crate::error::Error;
 use crate::gemini::prices;
 use crate::pool::keys::overview::ModelAvailability;
+use crate::pool::model_lists::ListedModel;
 use crate::pool::model_prices::ModelPrices;
 use crate::storage::error::Thing;
 use crate::storage::model_lists::{self, ListingProject, OfferedModels};
@@ -83,7 +84,10 @@ impl ModelDetail<'_> {
             (heading(name, actions))
             (self.stats(context))
             div.cards {
-                (card(language.details(), self.facts(context)))
+                // The card of the projects says that no list names it.
+                @if let Some(offered) = self.offered.models.get(self.name) {
+                    (card(language.details(), facts(context, &offered.model)))
+                }
                 (card(language.models_price(), self.price(context)))
             }
             (card(language.models_projects_with(), project_table(context, &self.listing, self.listing_count())))
@@ -117,32 +121,28 @@ impl ModelDetail<'_> {
         }
     }
 
-    fn facts(&self, context: &PageContext) -> Markup {
-        let language = context.language;
-        let Some(offered) = self.offered.models.get(self.name) else {
-            return html! { p.muted { (language.models_in_no_list()) } };
-        };
-        let model = &offered.model;
-        html! {
-            dl.facts {
-                @if !model.display_name.is_empty() {
-                    dt { (language.client_key_name()) } dd { (model.display_name) }
-                }
-                @if let Some(limits) = token_limits(language, model) {
-                    dt { (language.models_tokens()) } dd { (limits) }
-                }
-                dt { (language.models_methods()) }
-                dd { span.chips { @for method in &model.methods { code { (method) } " " } } }
-            }
-        }
-    }
-
     fn price(&self, context: &PageContext) -> Markup {
         let language = context.language;
         html! {
             p { (price(context, &self.prices, self.name)) }
             p.muted.small { (language.models_price_of(prices::as_of())) }
             p { a href="/settings/model_prices" { (language.models_own_prices()) } }
+        }
+    }
+}
+
+fn facts(context: &PageContext, model: &ListedModel) -> Markup {
+    let language = context.language;
+    html! {
+        dl.facts {
+            @if !model.display_name.is_empty() {
+                dt { (language.client_key_name()) } dd { (model.display_name) }
+            }
+            @if let Some(limits) = token_limits(language, model) {
+                dt { (language.models_tokens()) } dd { (limits) }
+            }
+            dt { (language.models_methods()) }
+            dd { span.chips { @for method in &model.methods { code { (method) } " " } } }
         }
     }
 }

@@ -44,6 +44,7 @@ const HOURS: &[UnitStep] = &[
 ];
 const DAYS: &[UnitStep] = &[step(1, "days", "天", &["d", "day", "日"])];
 const BYTES: &[UnitStep] = &[
+    step(1 << 40, "TiB", "TiB", &["t", "tb"]),
     step(1 << 30, "GiB", "GiB", &["g", "gb"]),
     step(1 << 20, "MiB", "MiB", &["m", "mb"]),
     step(1 << 10, "KiB", "KiB", &["k", "kb"]),

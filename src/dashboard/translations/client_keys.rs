@@ -182,7 +182,7 @@ labels! {
         TokensPerMinute = "{amount} tokens/min", "{amount} Token/分";
         TokensPerDay = "{amount} tokens/day", "{amount} Token/日";
         Concurrency = "{amount} concurrent", "{amount} 同時";
-        CostPerMonth = "{amount} USD/month", "{amount} 美元/月";
+        CostPerMonth = "{amount}/month", "每月 {amount}";
     }
 }
 

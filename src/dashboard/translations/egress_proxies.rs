@@ -65,6 +65,7 @@ translations! {
     egress_unknown_project(name: &str) = "No project is called {name}", "沒有名為 {name} 的專案";
     egress_two_scopes = "Projects or tags, not both", "專案與標籤只能擇一";
     egress_bad_tag = "A tag is a word", "標籤須為單一詞";
-    egress_broken_now(labels: &str, keys: &str) = "Broken egress proxies: {labels}. Waiting for them: {keys}", "對外代理故障：{labels}。等待恢復：{keys}";
+    egress_broken_now(labels: &str) = "Broken egress proxies: {labels}. Their upstream keys use other proxies.", "對外代理故障：{labels}。其上游金鑰改用其他代理。";
+    egress_broken_and_awaited(labels: &str, keys: &str) = "Broken egress proxies: {labels}. Not used meanwhile, because no other proxy applies: {keys}.", "對外代理故障：{labels}。因沒有其他可用的代理而暫停使用：{keys}。";
     egress_direct = "direct", "直接連線";
 }

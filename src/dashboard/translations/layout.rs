@@ -84,7 +84,7 @@ translations! {
     search_in_log(text: &str) = "Search the log for “{text}”", "在請求記錄中搜尋「{text}」";
     found_requests = "Requests", "請求";
     found_pages = "Pages", "頁面";
-    found_model = "its requests", "查看請求";
+    found_model = "model, its requests", "模型的請求";
     list_comma = ", ", "、";
     chart_whole = "Whole period", "完整期間";
     chart_open = "Show these requests", "顯示這些請求";

@@ -101,6 +101,7 @@ translations! {
     more_filters = "More filters", "更多篩選";
     status_hint = "For example 429 or 5xx", "例如 429 或 5xx";
     filters_active = "Filters", "篩選條件";
+    filter_ignored = "not valid, ignored", "無效，已忽略";
     remove_filter(name: &str) = "Remove the filter {name}", "移除篩選：{name}";
     filter_by(name: &str, value: &str) = "Only {name}: {value}", "只顯示{name}：{value}";
     invalid_filters(names: &str) = "Ignored invalid filters: {names}", "已忽略無效的篩選：{names}";

@@ -43,7 +43,7 @@ translations! {
     what_if_lead(most: &str) = "Replays the latest requests of the log, at most {most}, against the limits and failures that the pool has observed: once with the present settings and once with one of them changed. Nothing is sent to Google.", "以金鑰池觀測到的上限與失敗情形，重播記錄中最近的請求（最多 {most} 個）：一次採用目前設定，一次變更其中一項。不會向 Google 送出任何請求。";
     what_if_changed_setting = "Change", "變更項目";
     what_if_present(wait: u64, attempts: u32, concurrency: u32) = "Now: wait {wait} s, {attempts} attempts, {concurrency} concurrent requests per key (0: no limit)", "目前：等待 {wait} 秒、嘗試 {attempts} 次、每個金鑰同時 {concurrency} 個請求（0 表示不限）";
-    what_if_value = "Number", "數值";
+    what_if_value = "New value", "新的值";
     what_if_value_hint = "For every change but the order of keys", "用於金鑰順序以外的變更";
     what_if_order_hint = "Only for a change of the order", "僅用於變更順序";
     what_if_span = "Requests of the last", "請求時間範圍";

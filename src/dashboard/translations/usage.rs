@@ -27,7 +27,7 @@ translations! {
     usage_output = "Output", "輸出";
     usage_thoughts = "Thoughts", "思考";
     usage_others = "Others", "其他";
-    usage_not_answered = "neither", "兩者皆非";
+    usage_not_answered = "neither success nor failure", "不計成敗";
     usage_no_client = "no client key", "無用戶端金鑰";
     usage_no_tag = "no tag", "無標籤";
     usage_requests_chart = "Requests", "請求數";

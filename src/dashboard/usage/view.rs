@@ -128,8 +128,14 @@ fn range_line(context: &PageContext, data: &UsageData) -> Markup {
     let (range, zone) = (&data.range, zone_of(context, &data.range));
     let text = |begin, end| language.usage_range(&moment(&zone, begin), &moment(&zone, end));
     let now = range.end.min(context.now);
+    let days = match (range.unit, counts_attempts(data)) {
+        (_, true) => Some(language.usage_of_days()),
+        (RangeUnit::Day, false) => Some(language.usage_of_long_range()),
+        (RangeUnit::Hour, false) => None,
+    };
     html! {
         p.muted.small {
+            @if let Some(days) = days { (days) " " }
             (text(range.begin, now)) @if range.unit == RangeUnit::Day { " (UTC)" } " · "
             (language.usage_compared_with(&text(range.before.begin, range.before.end)))
         }
@@ -513,14 +519,8 @@ fn log_filter(of: Option<(UsageBy, &str)>) -> Option<Vec<(&'static str, String)>
 }
 
 fn notes(language: Language, data: &UsageData) -> Markup {
-    let days = match (data.range.unit, counts_attempts(data)) {
-        (_, true) => Some(language.usage_of_days()),
-        (RangeUnit::Day, false) => Some(language.usage_of_long_range()),
-        (RangeUnit::Hour, false) => None,
-    };
     html! {
         p.muted.small {
-            @if let Some(days) = days { (days) " " }
             @if data.by == UsageBy::Tag { (language.usage_of_tags()) " " }
             (language.usage_list_price())
         }
