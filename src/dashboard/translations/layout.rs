@@ -53,7 +53,7 @@ translations! {
     session_over = "Your session has ended.", "工作階段已結束。";
     session_over_hint = "What is not saved on this page will be lost: copy it before you sign in again.", "此頁尚未儲存的內容將會遺失，重新登入前請先複製。";
     sentence_space = " ", "";
-    problem_unreachable(error: &str) = "Google cannot be reached: {error}.", "無法連線到 Google：{error}。";
+    problem_unreachable(error: &str) = "Google cannot be reached: {error}.", "無法連線到 Google，錯誤訊息為「{error}」。";
     problem_wrong_answer(answer: &str) = "The upstream does not answer like Gemini: {answer}.", "上游的回應並非來自 Gemini：{answer}。";
     problem_throttled = "Google is limiting the IP address of this server.", "Google 正在限制此伺服器的 IP 位址。";
     problem_no_usable_key = "No upstream key is usable.", "沒有可用的上游金鑰。";

@@ -69,8 +69,8 @@ translations! {
     keys_invalid(keys: &str) = "{keys} rejected by Google: rechecked automatically", "{keys}被 Google 拒絕，系統會自動再次檢查";
     keys_suspended(keys: &str) = "{keys} in suspended or unpaid projects", "{keys}所屬的專案已停權或未付費";
     keys_misconfigured(keys: &str) = "{keys} in projects that do not allow the Gemini API", "{keys}所屬的專案設定不允許使用 Gemini API";
-    upstream_unreachable(error: &str) = "Google cannot be reached: {error}. Check the network of this server, its proxy variables and UPSTREAM_URL.", "無法連線到 Google：{error}。請檢查此伺服器的網路、代理環境變數與 UPSTREAM_URL。";
-    upstream_wrong(answer: &str) = "The last answers were not Gemini's ({answer}). Check UPSTREAM_URL, and what stands between this server and Google.", "最近的回應並非來自 Gemini（{answer}）。請檢查 UPSTREAM_URL，以及此伺服器與 Google 之間的代理。";
+    upstream_unreachable(error: &str) = "Google cannot be reached: {error}. Check the network of this server, its proxy variables and UPSTREAM_URL.", "無法連線到 Google，錯誤訊息為「{error}」。請檢查此伺服器的網路、代理環境變數與 UPSTREAM_URL。";
+    upstream_wrong(answer: &str) = "The last answers were not Gemini's ({answer}). Check UPSTREAM_URL, and what stands between this server and Google.", "最近的回應並非來自 Gemini，內容為「{answer}」。請檢查 UPSTREAM_URL，以及此伺服器與 Google 之間的代理。";
     database_moved(file: &str, rows: &str) = "The database file {file} was moved, deleted or replaced; {rows} log rows are kept in memory. Move it back, or stop the server and restore a backup.", "資料庫檔案 {file} 已被移動、刪除或取代，有 {rows} 筆請求記錄暫存在記憶體。請將檔案移回原處，或停止伺服器後還原備份。";
     database_damaged(file: &str, rows: &str) = "The database file {file} is damaged; {rows} log rows are kept in memory. Stop the server and restore a backup.", "資料庫檔案 {file} 已損毀，有 {rows} 筆請求記錄暫存在記憶體。請停止伺服器並還原備份。";
     disk_failing(file: &str, rows: &str) = "The disk of {file} is full or fails; {rows} log rows are kept in memory. Free space, or check the disk.", "{file} 所在的磁碟已滿或發生錯誤，有 {rows} 筆請求記錄暫存在記憶體。請釋出空間或檢查磁碟。";
