@@ -92,9 +92,10 @@ impl Unit {
             Self::Count => number(count(value)),
             Self::Tokens => tokens(count(value)),
             // SI symbols, which both languages use.
-            Self::Milliseconds if value < 1_000.0 => format!("{value:.0} ms"),
-            Self::Milliseconds if value < 10_000.0 => format!("{:.1} s", value / 1_000.0),
-            Self::Milliseconds => format!("{:.0} s", value / 1_000.0),
+            Self::Milliseconds if value > 0.0 && value < 1.0 => format!("{value:.1}\u{a0}ms"),
+            Self::Milliseconds if value < 1_000.0 => format!("{value:.0}\u{a0}ms"),
+            Self::Milliseconds if value < 10_000.0 => format!("{:.1}\u{a0}s", value / 1_000.0),
+            Self::Milliseconds => format!("{:.0}\u{a0}s", value / 1_000.0),
             Self::UsDollars => usd(value),
         }
     }
@@ -318,7 +319,7 @@ mod tests {
         let lines = figure(Language::English, &chart).into_string();
         assert!(lines.contains("M5 66.67h0.01L15 100"), "{lines}");
         assert!(lines.contains("M5 0h0.01\""), "{lines}");
-        for label in ["10 ms", "100 ms", "1.0 s", "10 s"] {
+        for label in ["10\u{a0}ms", "100\u{a0}ms", "1.0\u{a0}s", "10\u{a0}s"] {
             assert!(lines.contains(&format!("<span>{label}</span>")), "{label}");
         }
     }

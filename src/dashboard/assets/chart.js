@@ -3,7 +3,7 @@
 {
   const compact = new Intl.NumberFormat("en", { notation: "compact", maximumSignificantDigits: 3 }).format;
   const units = {
-    ms: (value) => (value < 1000 ? `${value} ms` : `${value / 1000} s`),
+    ms: (value) => (value < 1000 ? `${value}\u00a0ms` : `${value / 1000}\u00a0s`),
     usd: (value) => `$${+value.toPrecision(3)}`,
   };
   // A value above zero has at least this share of the height, as in the server's drawing.
@@ -105,7 +105,7 @@
         x: { range: () => visible },
         y: isStacked
           ? { range: (u, least, most) => [0, most * 1.05 || 1] }
-          : { distr: 3, range: (u, least, most) => uPlot.rangeLog(Math.max(least, 1) || 1, Math.max(most, 1) || 1, 10, true) },
+          : { distr: 3, range: () => [data.scale[0], data.scale.at(-1)] },
       },
       axes: [
         {
@@ -119,9 +119,10 @@
         },
         {
           ...axis, size: 60,
+          ...(isStacked ? {} : { splits: () => data.scale, filter: (u, splits) => splits }),
           // Counts have no labels between whole numbers.
           space: (u, index, least, most, size) => Math.max(32, !units[data.unit] && size / most),
-          values: (u, splits) => splits.map((value) => (isStacked || Math.log10(value) % 1 === 0 ? (units[data.unit] || compact)(value) : "")),
+          values: (u, splits) => splits.map(units[data.unit] || compact),
         },
       ],
       series: [{}, ...series.map(() => (isStacked

@@ -6,8 +6,10 @@ use jiff::tz::TimeZone;
 
 use crate::clock::Timestamp;
 
-/// Maximum number of labels on a time axis: they fit a phone.
-const MAX_TICKS: u64 = 7;
+/// Maximum number of labels on a time axis: they fit a phone, and a third of a printed page.
+const MAX_TICKS: u64 = 6;
+/// Maximum number of steps on a logarithmic scale.
+const MAX_STEPS: i32 = 4;
 /// Minutes between labels that divide a day.
 const MINUTES: [i8; 6] = [1, 2, 5, 10, 15, 30];
 /// Hours between labels that divide a day.
@@ -20,8 +22,8 @@ const MONTHS: [i8; 5] = [1, 2, 3, 6, 12];
 pub enum Scale {
     /// From 0 to a maximum.
     Linear(f64),
-    /// From one power of ten to another.
-    Logarithmic(f64, f64),
+    /// From a lowest value, by a factor, in a number of steps.
+    Logarithmic(f64, f64, i32),
 }
 
 impl Scale {
@@ -44,24 +46,39 @@ impl Scale {
         Self::Linear(fitting.unwrap_or(10.0 * magnitude))
     }
 
-    /// A logarithmic scale of whole powers of ten around positive values.
+    /// A logarithmic scale closely around positive values. It begins at 1, 2 or 5 times a power of ten, and its factor is the
+    /// least one of few steps; with the factor ten it has whole powers of ten.
     pub fn logarithmic(values: impl Iterator<Item = f64>) -> Self {
         let (mut least, mut most) = (f64::INFINITY, 1.0_f64);
         for value in values.filter(|value| *value > 0.0) {
             least = least.min(value);
             most = most.max(value);
         }
-        let low = least.clamp(1.0, most).log10().floor();
-        let high = most.log10().ceil().max(low + 1.0);
-        Self::Logarithmic(10.0_f64.powf(low), 10.0_f64.powf(high))
+        let least = least.clamp(1.0, most);
+        let power = 10.0_f64.powf(least.log10().floor());
+        let begins = [5.0, 2.0, 1.0].map(|begin| begin * power);
+        // Values at the ends would be on the axis and on the edge.
+        let below = begins.into_iter().find(|begin| *begin < least);
+        let low = below.unwrap_or(power / 2.0);
+        for factor in [2.0, 4.0] {
+            let is_enough = |steps: &i32| low * f64::powi(factor, *steps) > most;
+            if let Some(steps) = (1..=MAX_STEPS).find(is_enough) {
+                return Self::Logarithmic(low, factor, steps);
+            }
+        }
+        let mut steps = 1;
+        while power * 10.0_f64.powi(steps) < most {
+            steps += 1;
+        }
+        Self::Logarithmic(power, 10.0, steps)
     }
 
     /// The place of a value between 0 at the bottom and 1 at the top.
     pub fn place(&self, value: f64) -> f64 {
         match self {
             Self::Linear(top) => value / top,
-            Self::Logarithmic(low, high) => {
-                ((value.max(*low) / low).log10() / (high / low).log10()).min(1.0)
+            Self::Logarithmic(low, factor, steps) => {
+                ((value.max(*low) / low).ln() / (factor.ln() * f64::from(*steps))).min(1.0)
             }
         }
     }
@@ -70,9 +87,9 @@ impl Scale {
     pub fn labels(&self) -> Vec<f64> {
         match self {
             Self::Linear(top) => vec![*top, top / 2.0, 0.0],
-            Self::Logarithmic(low, high) => {
-                let powers = std::iter::successors(Some(*high), |power| Some(power / 10.0));
-                powers.take_while(|power| *power >= low * 0.99).collect()
+            Self::Logarithmic(low, factor, steps) => {
+                let labels = (0..=*steps).rev().map(|step| low * factor.powi(step));
+                labels.collect()
             }
         }
     }
@@ -178,14 +195,22 @@ mod tests {
     }
 
     #[test]
-    fn a_logarithmic_scale_holds_all_values_between_powers_of_ten() {
-        let scale = Scale::logarithmic([300.0, 0.0, 40_000.0].into_iter());
-        assert_eq!(scale, Scale::Logarithmic(100.0, 100_000.0));
-        assert_eq!(scale.labels().len(), 4);
-        assert!((scale.place(100.0)).abs() < 1e-9);
-        assert!((scale.place(10_000.0) - 2.0 / 3.0).abs() < 1e-9);
-        let single = Scale::logarithmic([1_000.0].into_iter());
-        assert_eq!(single, Scale::Logarithmic(1_000.0, 10_000.0));
+    fn a_logarithmic_scale_is_close_around_the_values() {
+        let scale = |values: &[f64]| Scale::logarithmic(values.iter().copied());
+        let few = scale(&[300.0, 0.0, 40_000.0]);
+        assert_eq!(few, Scale::Logarithmic(200.0, 4.0, 4));
+        assert_eq!(few.labels(), [51_200.0, 12_800.0, 3_200.0, 800.0, 200.0]);
+        assert!((few.place(200.0)).abs() < 1e-9);
+        assert!((few.place(3_200.0) - 0.5).abs() < 1e-9);
+        assert_eq!(
+            scale(&[1_000.0, 2_500.0]),
+            Scale::Logarithmic(500.0, 2.0, 3)
+        );
+        assert_eq!(scale(&[1_000.0]), Scale::Logarithmic(500.0, 2.0, 2));
+        assert_eq!(scale(&[1.0]), Scale::Logarithmic(0.5, 2.0, 2));
+        // Values far apart have whole powers of ten.
+        let far = scale(&[3.0, 600_000.0]);
+        assert_eq!(far, Scale::Logarithmic(1.0, 10.0, 6));
     }
 
     #[test]
@@ -201,20 +226,20 @@ mod tests {
                 "UTC",
                 "2026-11-30T11:02:00Z",
                 "2026-11-30T12:02:00Z",
-                "11:10 11:20 11:30 11:40 11:50 12:00",
+                "11:15 11:30 11:45 12:00",
             ),
             (
                 "Asia/Taipei",
                 "2026-11-29T07:00:00Z",
                 "2026-11-30T07:00:00Z",
-                "16:00 20:00 11-30 04:00 08:00 12:00",
+                "18:00 11-30 06:00 12:00",
             ),
             // An hour is repeated.
             (
                 "Europe/Berlin",
                 "2026-10-24T22:00:00Z",
                 "2026-10-25T11:00:00Z",
-                "10-25 02:00 04:00 06:00 08:00 10:00 12:00",
+                "10-25 03:00 06:00 09:00 12:00",
             ),
             (
                 "UTC",

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::clock::Timestamp;
-use crate::dashboard::chart::{Chart, ChartKind, ChartUse, Series};
+use crate::dashboard::chart::{Chart, ChartKind, ChartUse, Series, plot};
 use crate::dashboard::components::href;
 use crate::dashboard::translations::Language;
 
@@ -38,6 +38,11 @@ pub fn data(language: Language, chart: &Chart) -> String {
             ChartKind::Lines => "lines",
         },
         "unit": chart.unit.name(),
+        // Of lines: the labelled values, the least first.
+        "scale": match chart.kind {
+            ChartKind::Stacked => None,
+            ChartKind::Lines => Some(plot::scale(chart).labels().into_iter().rev().collect::<Vec<_>>()),
+        },
         "zone": chart.zone.iana_name().unwrap_or("UTC"),
         "running": chart.is_last_running,
         "times": begins.chain(end).collect::<Vec<_>>(),

@@ -28,7 +28,7 @@ pub fn plot(language: Language, chart: &Chart) -> Markup {
     }
 }
 
-fn scale(chart: &Chart) -> Scale {
+pub fn scale(chart: &Chart) -> Scale {
     let values = |index: usize| {
         let values = chart.series.iter();
         values.filter_map(move |series| series.values.get(index).copied().flatten())
