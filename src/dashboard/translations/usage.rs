@@ -13,8 +13,8 @@ translations! {
     usage_by_what = "Group by", "分組方式";
     usage_change = "Change", "變化";
     usage_change_hint(what: &str) = "{what} compared with the period before", "{what}與前一期相比";
-    usage_before(percent: &str) = "{percent} % vs the period before", "較前一期 {percent} %";
-    usage_before_points(points: &str) = "{points} points vs the period before", "較前一期 {points} 個百分點";
+    usage_before(percent: &str) = "{percent}\u{a0}% vs the period before", "較前一期 {percent}\u{a0}%";
+    usage_before_points(points: &str) = "{points}\u{a0}points vs the period before", "較前一期 {points}\u{a0}個百分點";
     usage_range(begin: &str, end: &str) = "{begin} to {end}", "{begin} 至 {end}";
     usage_compared_with(range: &str) = "compared with {range}", "與 {range} 比較";
     usage_saved = "Saved by retries", "重試救回";
@@ -37,6 +37,9 @@ translations! {
     usage_of_tags = "A key with several tags counts under each of them.", "有多個標籤的金鑰會計入每個標籤。";
     usage_is_cut = "The range was shortened to its end: with so many keys, a longer one would take too long to add up.", "金鑰數量眾多，較長的期間無法即時加總，因此只顯示期間的最後部分。";
     usage_list_price = "Cost is estimated at list price; free projects cost nothing.", "費用依定價估算，免費專案不計費。";
+    usage_hours_without_requests(count) = "hour without requests" | "hours without requests", "{count} 小時沒有請求";
+    usage_days_without_requests(count) = "day without requests" | "days without requests", "{count} 天沒有請求";
+    usage_months_without_requests(count) = "month without requests" | "months without requests", "{count} 個月沒有請求";
     usage_none_title = "No requests in this period", "此期間沒有請求";
     usage_none_text = "Choose a longer period, or send a first request with a client key.", "請選擇較長的期間，或以用戶端金鑰送出第一個請求。";
     usage_longer = "Last 90 days", "最近 90 天";

@@ -396,7 +396,7 @@ fn cells(language: Language, data: &UsageData, requests: &str, sums: &UsageSums)
     }
 }
 
-/// Newest first.
+/// Newest first. Periods without requests that follow each other have one row.
 fn time_rows(context: &PageContext, query: &UsageQuery, data: &UsageData) -> Markup {
     let (language, range) = (context.language, &data.range);
     let zone = zone_of(context, range);
@@ -407,19 +407,50 @@ fn time_rows(context: &PageContext, query: &UsageQuery, data: &UsageData) -> Mar
     };
     let filter = query.filter();
     let filter = filter.as_ref().map(|(by, value, _)| (*by, *value));
+    // All but the first.
+    let columns = if counts_attempts(data) { 9 } else { 10 };
     html! {
-        @for (bin, sums) in range.bins.iter().zip(&data.bins).rev() {
-            @let is_running = bin.end > context.now;
-            tr {
-                th.nowrap scope="row" {
-                    (bin_name(&zone, range.width, *bin))
-                    @if is_running { " " span.muted { "(" (language.so_far()) ")" } }
+        @for bins in runs(range.bins.iter().zip(&data.bins).rev(), |(bin, sums)| sums.requests == 0 && bin.end <= context.now) {
+            @if let [(last, _), .., (first, _)] = bins.as_slice() {
+                tr {
+                    th.nowrap scope="row" { (bin_name(&zone, range.width, **first)) " – " (bin_name(&zone, range.width, **last)) }
+                    td.wide.muted colspan=(columns) { (without_requests(language, range.width, bins.len())) }
                 }
-                (cells(language, data, requests, sums))
-                td.wide { (log_link(language, filter, (bin.begin, bin.end))) }
+            } @else {
+                @for (bin, sums) in bins {
+                    @let is_running = bin.end > context.now;
+                    tr {
+                        th.nowrap scope="row" {
+                            (bin_name(&zone, range.width, *bin))
+                            @if is_running { " " span.muted { "(" (language.so_far()) ")" } }
+                        }
+                        (cells(language, data, requests, sums))
+                        td.wide { (log_link(language, filter, (bin.begin, bin.end))) }
+                    }
+                }
             }
         }
     }
+}
+
+fn without_requests(language: Language, width: BinWidth, bins: usize) -> String {
+    match width {
+        BinWidth::Hour => language.usage_hours_without_requests(bins),
+        BinWidth::Day => language.usage_days_without_requests(bins),
+        BinWidth::Month => language.usage_months_without_requests(bins),
+    }
+}
+
+/// Items in their order: neighbours that are `alike` in one run, each other item in a run of its own.
+fn runs<T>(items: impl Iterator<Item = T>, alike: impl Fn(&T) -> bool) -> Vec<Vec<T>> {
+    let mut runs: Vec<Vec<T>> = Vec::new();
+    for item in items {
+        match runs.last_mut() {
+            Some(run) if alike(&item) && alike(&run[0]) => run.push(item),
+            Some(_) | None => runs.push(vec![item]),
+        }
+    }
+    runs
 }
 
 fn group_row(
@@ -472,7 +503,7 @@ fn group_row(
             }
             (cells(language, data, requests, &row.sums))
             td.number data-label=(language.usage_change()) title=(language.compared(&before)) {
-                @match percent_change(change.0, change.1) { Some(percent) => { (percent) " %" }, None => "–" }
+                @match percent_change(change.0, change.1) { Some(percent) => { (percent) "\u{a0}%" }, None => "–" }
             }
             td.wide {
                 @if let Some(value) = &value { (log_link(language, Some((data.by, value)), (data.range.begin, data.range.end))) }

@@ -101,6 +101,36 @@ async fn the_sums_are_those_of_the_log() {
 }
 
 #[tokio::test]
+async fn periods_without_requests_share_a_row() {
+    let pool = pool().await;
+    let mut admin = AdminClient::sign_in(&pool).await;
+    let page = admin.get_page("/usage?span=90d&by=time").await;
+    let rows = page
+        .split("table class=\"stack paired usage\"")
+        .nth(1)
+        .unwrap();
+    let rows: Vec<_> = rows
+        .split("</table>")
+        .next()
+        .unwrap()
+        .split("<tr>")
+        .skip(2)
+        .collect();
+    // The running day, those since the old request, its day, and those before it.
+    assert_eq!(rows.len(), 4, "{rows:?}");
+    assert!(rows[0].contains("so far"), "{}", rows[0]);
+    assert!(rows[1].contains("days without requests"), "{}", rows[1]);
+    assert!(rows[2].contains("Logs"), "{}", rows[2]);
+    assert!(rows[3].contains("days without requests"), "{}", rows[3]);
+    let days = |row: &str| {
+        let count = row.split(" days without").next().unwrap();
+        count.rsplit('>').next().unwrap().parse::<usize>().unwrap()
+    };
+    let lines = csv(&admin, "span=90d&by=time").await.len();
+    assert_eq!(days(rows[1]) + days(rows[3]) + 2, lines);
+}
+
+#[tokio::test]
 async fn the_page_shows_the_rows_of_the_file_with_links_into_the_log() {
     let pool = pool().await;
     let mut admin = AdminClient::sign_in(&pool).await;
