@@ -117,21 +117,21 @@ pub fn success_rate(successes: impl TryInto<u64>, failures: impl TryInto<u64>) -
     ];
     match (successes, failures) {
         (0, 0) => "–".to_owned(),
-        (_, 0) => "100 %".to_owned(),
+        (_, 0) => "100\u{a0}%".to_owned(),
         (successes, failures) => {
             let per_mille = successes.saturating_mul(1_000) / (successes + failures);
             let per_mille = per_mille.max(u64::from(successes > 0));
-            format!("{}.{} %", per_mille / 10, per_mille % 10)
+            format!("{}.{}\u{a0}%", per_mille / 10, per_mille % 10)
         }
     }
 }
 
-/// For example `950 ms`, `1.25 s`, `3 min 20 s`.
+/// For example `950 ms`, `1.25 s`, `3 min 20 s`, with no line break between a number and its unit.
 pub fn duration_ms(language: Language, millis: u64) -> String {
     match millis {
-        0..1_000 => format!("{millis} ms"),
-        1_000..10_000 => format!("{}.{:02} s", millis / 1_000, millis % 1_000 / 10),
-        10_000..60_000 => format!("{}.{} s", millis / 1_000, millis % 1_000 / 100),
+        0..1_000 => format!("{millis}\u{a0}ms"),
+        1_000..10_000 => format!("{}.{:02}\u{a0}s", millis / 1_000, millis % 1_000 / 10),
+        10_000..60_000 => format!("{}.{}\u{a0}s", millis / 1_000, millis % 1_000 / 100),
         _ => language.span(millis / 1_000),
     }
 }
@@ -386,10 +386,10 @@ mod tests {
             );
         }
         for (millis, text) in [
-            (0, "0 ms"),
-            (1_005, "1.00 s"),
-            (12_340, "12.3 s"),
-            (200_000, "3 min 20 s"),
+            (0, "0\u{a0}ms"),
+            (1_005, "1.00\u{a0}s"),
+            (12_340, "12.3\u{a0}s"),
+            (200_000, "3\u{a0}min 20\u{a0}s"),
         ] {
             assert_eq!(duration_ms(Language::English, millis), text);
         }
@@ -407,11 +407,11 @@ mod tests {
     fn a_success_rate_is_never_rounded_to_all_or_none() {
         for (successes, failures, text) in [
             (0, 0, "–"),
-            (7, 0, "100 %"),
-            (0, 7, "0.0 %"),
-            (1, 1_999, "0.1 %"),
-            (1_999, 1, "99.9 %"),
-            (8, 1, "88.8 %"),
+            (7, 0, "100\u{a0}%"),
+            (0, 7, "0.0\u{a0}%"),
+            (1, 1_999, "0.1\u{a0}%"),
+            (1_999, 1, "99.9\u{a0}%"),
+            (8, 1, "88.8\u{a0}%"),
         ] {
             assert_eq!(success_rate(successes, failures), text);
         }

@@ -58,7 +58,7 @@ pub fn price(context: &PageContext, own: &ModelPrices, name: &str) -> Markup {
         };
     }
     let Some(listed) = prices::list_price(name, context.now) else {
-        return html! { span.muted { (language.models_no_price()) } };
+        return html! { span.muted.nowrap { (language.models_no_price()) } };
     };
     let text = pair(listed.input_nano_usd, listed.output_nano_usd);
     html! {

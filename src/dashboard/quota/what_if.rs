@@ -303,7 +303,7 @@ fn comparison(context: &PageContext, result: &WhatIfResult) -> Markup {
         return html! { p { (language.what_if_no_requests()) } };
     }
     let per_mille = result.same_end_per_mille;
-    let same = format!("{}.{} %", per_mille / 10, per_mille % 10);
+    let same = format!("{}.{}\u{a0}%", per_mille / 10, per_mille % 10);
     let columns = [&result.actual, &result.present, &result.changed];
     let row = |label: &str, value: &dyn Fn(&WhatIfFigures) -> String| {
         html! {

@@ -95,11 +95,11 @@ translations! {
     span_ago(span: &str) = "{span} ago", "{span}前";
     just_now = "just now", "剛剛";
     now_due = "in a moment", "即將";
-    days_hours(days: u64, hours: u64) = "{days} d {hours} h", "{days} 天 {hours} 小時";
-    hours_minutes(hours: u64, minutes: u64) = "{hours} h {minutes} min", "{hours} 小時 {minutes} 分";
-    minutes_seconds(minutes: u64, seconds: u64) = "{minutes} min {seconds} s", "{minutes} 分 {seconds} 秒";
-    only_minutes(minutes: u64) = "{minutes} min", "{minutes} 分";
-    only_seconds(seconds: u64) = "{seconds} s", "{seconds} 秒";
+    days_hours(days: u64, hours: u64) = "{days}\u{a0}d {hours}\u{a0}h", "{days}\u{a0}天 {hours}\u{a0}小時";
+    hours_minutes(hours: u64, minutes: u64) = "{hours}\u{a0}h {minutes}\u{a0}min", "{hours}\u{a0}小時 {minutes}\u{a0}分";
+    minutes_seconds(minutes: u64, seconds: u64) = "{minutes}\u{a0}min {seconds}\u{a0}s", "{minutes}\u{a0}分 {seconds}\u{a0}秒";
+    only_minutes(minutes: u64) = "{minutes}\u{a0}min", "{minutes}\u{a0}分";
+    only_seconds(seconds: u64) = "{seconds}\u{a0}s", "{seconds}\u{a0}秒";
     error_title(status: u16) = "Error {status}", "錯誤 {status}";
     not_found_title = "Not found", "找不到";
     not_found_text(thing: &str, name: &str) = "There is no {thing} {name}. It may have been deleted.", "找不到{thing} {name}，可能已被刪除。";

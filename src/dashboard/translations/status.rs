@@ -46,8 +46,8 @@ translations! {
     cost = "Cost", "費用";
     list_price = "estimated at list price", "依定價估算";
     compared(before: &str) = "previous period: {before}", "前一期 {before}";
-    changed(percent: &str, span: &str) = "{percent} % vs previous {span}", "較前一期（{span}）{percent} %";
-    changed_points(points: &str, span: &str) = "{points} points vs previous {span}", "較前一期（{span}）{points} 個百分點";
+    changed(percent: &str, span: &str) = "{percent}\u{a0}% vs previous {span}", "較前一期（{span}）{percent}\u{a0}%";
+    changed_points(points: &str, span: &str) = "{points}\u{a0}points vs previous {span}", "較前一期（{span}）{points}\u{a0}個百分點";
     span_of_time = "Period", "期間";
     requests_by_outcome = "Requests by outcome", "各結果的請求數";
     succeeded = "success", "成功";

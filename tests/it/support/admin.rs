@@ -74,6 +74,11 @@ impl AdminClient {
 
     /// Fetches a page, and keeps the CSRF token of its forms.
     pub async fn get_page(&mut self, path: &str) -> String {
+        self.get_markup(path).await.replace('\u{a0}', " ")
+    }
+
+    /// As [`Self::get_page`], with no-break spaces.
+    pub async fn get_markup(&mut self, path: &str) -> String {
         let answer = self.request(Method::GET, path).send().await.unwrap();
         assert_eq!(answer.status(), 200, "{path}");
         self.keep_cookies(&answer);
