@@ -239,7 +239,7 @@ fn end_sign_in_button(context: &PageContext, sign_in: &SignIn) -> Markup {
         } @else {
             form method="post" action="/account/sign-ins/end" {
                 (context.csrf_field())
-                button.small type="submit" name="id" value=(sign_in.id.0) { (context.language.end_sign_in()) }
+                button.small.danger type="submit" name="id" value=(sign_in.id.0) { (context.language.end_sign_in()) }
             }
         }
     }

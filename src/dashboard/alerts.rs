@@ -152,7 +152,7 @@ fn target_actions(context: &PageContext, target: &AlertTarget, page: &str) -> Ma
         (button("test", language.alert_test(), &language.alert_test_of(name)))
         a.button.small href={ (page) "/edit" } aria-label=(language.alert_edit_of(name)) { (language.edit()) }
         (button(action, label, &title))
-        a.button.small href={ (page) "/delete" } aria-label=(language.delete_of(name)) { (language.delete()) }
+        a.button.small.danger href={ (page) "/delete" } aria-label=(language.delete_of(name)) { (language.delete()) }
     }
 }
 

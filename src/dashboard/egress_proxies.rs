@@ -43,7 +43,7 @@ pub async fn show(State(app): State<Arc<App>>, context: PageContext) -> Result<M
 fn table(context: &PageContext, proxies: &[ListedEgressProxy]) -> Markup {
     let language = context.language;
     html! {
-        div.table { table.stack {
+        div.table { table.stack.egress {
             thead { tr {
                 th scope="col" { (language.egress_label()) } th scope="col" { (language.egress_url()) }
                 th scope="col" { (language.egress_scope()) } th scope="col" { (language.egress_state()) }
@@ -61,14 +61,14 @@ fn row(context: &PageContext, proxy: &ListedEgressProxy) -> Markup {
     html! {
         tr {
             th scope="row" data-label=(language.egress_label()) { a href={ (page) "/edit" } { (proxy.label) } }
-            td data-label=(language.egress_url()) { span.mono { (proxy.url) } }
-            td data-label=(language.egress_scope()) { (scope(language, proxy)) }
-            td data-label=(language.egress_state()) { (state(context, proxy)) }
-            td data-label=(language.egress_today()) { span.lines {
+            td.egress-address data-label=(language.egress_url()) { span.mono { (proxy.url) } }
+            td.egress-scope data-label=(language.egress_scope()) { span { (scope(language, proxy)) } }
+            td.egress-state data-label=(language.egress_state()) { (state(context, proxy)) }
+            td.short data-label=(language.egress_today()) { span.lines {
                 span { (language.egress_attempts(proxy.attempts_today)) }
                 @if proxy.failures_today > 0 { span.small.muted { (language.egress_failures(proxy.failures_today)) } }
             } }
-            td data-label=(language.egress_serves()) {
+            td.short data-label=(language.egress_serves()) {
                 a href={ "/logs?egress=" (proxy.id) } { (serves(language, proxy)) }
             }
             td.number { span.actions { (actions(context, proxy, &page)) } }
@@ -105,7 +105,8 @@ fn state(context: &PageContext, proxy: &ListedEgressProxy) -> Markup {
     let has_reason = is_impaired(proxy);
     html! {
         span.lines {
-            span { (badge(tone, word)) " " span.muted { (language.egress_since()) " " (ago(context, proxy.state_since, context.now)) } }
+            (badge(tone, word))
+            span.muted { (language.egress_since()) " " (ago(context, proxy.state_since, context.now)) }
             @if has_reason {
                 @if let Some(at) = proxy.state_until {
                     span.small.muted {
@@ -155,6 +156,6 @@ fn actions(context: &PageContext, proxy: &ListedEgressProxy, page: &str) -> Mark
         }
         a.button.small href={ (page) "/edit" } aria-label=(language.egress_edit_of(label)) { (language.edit()) }
         (button(action, word, &title))
-        a.button.small href={ (page) "/remove" } aria-label=(language.delete_of(label)) { (language.delete()) }
+        a.button.small.danger href={ (page) "/remove" } aria-label=(language.delete_of(label)) { (language.delete()) }
     }
 }

@@ -203,7 +203,7 @@ fn table(context: &PageContext, tokens: &[ApiToken]) -> Markup {
                 td data-label=(language.client_key_last_used()) {
                     @if let Some(at) = token.last_used_at { (ago(context, at, context.now)) } @else { (language.never()) }
                 }
-                td.number { a.button.small href={ "/account/tokens/" (token.id.0) "/revoke" } { (language.revoke_token()) } }
+                td.number { a.button.small.danger href={ "/account/tokens/" (token.id.0) "/revoke" } { (language.revoke_token()) } }
             } } }
         } }
     }

@@ -337,7 +337,7 @@ async fn confirmation_page(
         title: &language.confirm_client_keys(action, &language.client_keys_counted(ids.len())),
         text: language.client_key_action_means(action),
         action: action.name(),
-        is_danger: matches!(action, ClientKeyAction::Disable | ClientKeyAction::Delete),
+        is_danger: action == ClientKeyAction::Delete,
         count: ids.len(),
         first,
         matched: is_all.then(|| pending.insert(ids.to_vec(), context.now)),

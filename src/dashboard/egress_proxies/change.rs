@@ -1,4 +1,4 @@
-//! Adding, changing, testing and removing egress proxies.
+//! Adding, changing, testing and deleting egress proxies.
 
 use std::sync::Arc;
 
@@ -204,9 +204,9 @@ pub async fn confirm_remove(
 ) -> Result<Markup, ErrorPage> {
     let proxy = find(&app, &context, &id).await?;
     let language = context.language;
-    let title = language.remove_egress_question(&proxy.label);
-    let text = language.remove_egress_text(&serves(language, &proxy));
-    let form = confirm_form(&context, &text, language.remove_egress(), PATH);
+    let title = language.delete_egress_question(&proxy.label);
+    let text = language.delete_egress_text(&serves(language, &proxy));
+    let form = confirm_form(&context, &text, language.delete_egress(), PATH);
     Ok(layout::question(
         &context,
         Section::EgressProxies,
@@ -226,7 +226,7 @@ pub async fn remove(
     egress_proxies::delete(&mut tx, &proxy, &act).await?;
     tx.commit().await?;
     app.reload(context.now).await?;
-    let notice = Notice::done(context.language.egress_removed(&proxy.label));
+    let notice = Notice::done(context.language.egress_deleted(&proxy.label));
     Ok(context.redirect_with(notice, PATH).await)
 }
 

@@ -55,10 +55,10 @@ translations! {
     egress_enabled(label: &str) = "{label} enabled", "已啟用 {label}";
     egress_disabled(label: &str) = "{label} disabled; its requests go through the other proxies that apply, or directly where none is left", "已停用 {label}；其請求改經由其他適用的代理，若沒有則直接連線";
     egress_cleared(label: &str) = "{label} counts as working again", "{label} 恢復為正常狀態";
-    egress_removed(label: &str) = "{label} removed", "已移除 {label}";
-    remove_egress_question(label: &str) = "Remove {label}?", "要移除 {label} 嗎？";
-    remove_egress_text(projects: &str) = "The requests of {projects} go through it now. They will go through the other proxies that apply, or directly where none is left. Within a day the removal can be undone on the audit page.", "目前有 {projects}的請求經由此代理。移除後將改經由其他適用的代理，若沒有則直接連線。一天之內可在稽核頁面復原。";
-    remove_egress = "Remove proxy", "移除代理";
+    egress_deleted(label: &str) = "{label} deleted", "已刪除 {label}";
+    delete_egress_question(label: &str) = "Delete {label}?", "要刪除 {label} 嗎？";
+    delete_egress_text(projects: &str) = "The requests of {projects} go through it now. They will go through the other proxies that apply, or directly where none is left. Within a day the deletion can be undone on the audit page.", "目前有 {projects}的請求經由此代理。刪除後將改經由其他適用的代理，若沒有則直接連線。一天之內可在稽核頁面復原。";
+    delete_egress = "Delete proxy", "刪除代理";
     egress_label_taken = "Another proxy has this label", "已有代理使用此名稱";
     egress_bad_label = "1 to 100 characters, on one line", "1 至 100 個字元，單行";
     egress_bad_url = "Write scheme, host and port as in http://proxy.example.com:3128; the schemes are http, https, socks5 and socks5h. Special characters of a password are percent-encoded.", "請依 http://proxy.example.com:3128 的形式輸入協定、主機與連接埠；協定可為 http、https、socks5、socks5h。密碼中的特殊字元須以百分號編碼。";

@@ -311,7 +311,7 @@ async fn confirmation_page(
         title: &language.confirm(action, &language.keys_counted(ids.len())),
         text: language.bulk_action_means(action),
         action: action.name(),
-        is_danger: matches!(action, BulkAction::Disable | BulkAction::Delete),
+        is_danger: action == BulkAction::Delete,
         count: ids.len(),
         first: first
             .into_iter()

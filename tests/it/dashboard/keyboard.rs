@@ -201,7 +201,7 @@ async fn do_the_usual_jobs(language: &'static str) {
         browser.press("ArrowDown").await;
         tab_to(&browser, ".bulk button[value=disable]").await;
         browser.press("Enter").await;
-        wait_for_count(&browser, "form.card button.primary.danger", 1).await;
+        wait_for_count(&browser, "form.card button.primary", 1).await;
         tab_to(&browser, "form.card .actions a.button").await;
         browser.press("Enter").await;
         browser.wait_for_path("/client-keys").await;
