@@ -22,6 +22,7 @@ const ALL: &str = "all";
 pub struct BulkButton {
     pub name: &'static str,
     pub label: &'static str,
+    /// Whether it leads to a deletion: everything that deletes, or opens the page that does, is red.
     pub is_danger: bool,
 }
 
@@ -102,11 +103,19 @@ pub fn bar(language: Language, matching: usize, buttons: &[BulkButton]) -> Marku
                 option value="chosen" { (language.selected_keys()) }
                 option value=(ALL) { (language.all_matching(&number(matching))) }
             }
+            (select_page(language))
             span.count.js-only.muted { span data-selected-count { "0" } " " (language.selected()) }
             @for button in buttons {
                 button.small.danger[button.is_danger] type="submit" name="action" value=(button.name) { (button.label) }
             }
         }
+    }
+}
+
+/// The checkbox that selects all rows of the page, where a narrow screen hides the heading of the table.
+pub fn select_page(language: Language) -> Markup {
+    html! {
+        label.select-page.check.js-only { input type="checkbox" data-select-all; (language.select_page()) }
     }
 }
 

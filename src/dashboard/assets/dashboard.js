@@ -12,8 +12,8 @@ let ahead = Date.parse(document.documentElement.dataset.now) - openedAt || 0;
 function span(seconds) {
   const minutes = Math.floor(seconds / 60), hours = Math.floor(seconds / 3600), days = Math.floor(seconds / 86400);
   const units = chinese
-    ? { d: " 天", h: " 小時", min: " 分", s: " 秒" }
-    : { d: " d", h: " h", min: " min", s: " s" };
+    ? { d: "\u00a0天", h: "\u00a0小時", min: "\u00a0分", s: "\u00a0秒" }
+    : { d: "\u00a0d", h: "\u00a0h", min: "\u00a0min", s: "\u00a0s" };
   if (days > 0) return `${days}${units.d} ${hours % 24}${units.h}`;
   if (hours > 0) return `${hours}${units.h} ${minutes % 60}${units.min}`;
   if (minutes >= 10) return `${minutes}${units.min}`;
@@ -58,6 +58,8 @@ document.addEventListener("click", async (event) => {
 // A checkbox that selects all others of its form, and the number of selected ones.
 const showSelected = (form) => {
   const selected = form.querySelectorAll("[data-select]:checked").length;
+  const isPage = selected > 0 && selected === form.querySelectorAll("[data-select]").length;
+  for (const all of form.querySelectorAll("[data-select-all]")) all.checked = isPage;
   for (const count of form.querySelectorAll("[data-selected-count]")) count.textContent = selected;
   const isOne = form.elements.scope?.value !== "all" && selected === 0;
   for (const button of form.querySelectorAll(".bulk button")) button.disabled = isOne;

@@ -9,6 +9,7 @@ use maud::{Markup, html};
 use serde::Deserialize;
 
 use crate::app::App;
+use crate::dashboard::bulk::{heading_cell, select_page};
 use crate::dashboard::components::{ago, empty_state, href, until};
 use crate::dashboard::error_page::ErrorPage;
 use crate::dashboard::layout::{self, Section, heading};
@@ -75,9 +76,10 @@ fn table(context: &PageContext, keys: &[RemovedKey]) -> Markup {
     html! {
         form method="post" action=(DELETED) {
             (context.csrf_field())
+            (select_page(language))
             div.table { table.stack {
                 thead { tr {
-                    th { input type="checkbox" data-select-all aria-label=(language.select_page()) class="js-only"; }
+                    (heading_cell(language))
                     th { (language.label()) } th { (language.deleted_at()) } th { (language.secret_erased()) }
                 } }
                 tbody { @for key in keys { tr {

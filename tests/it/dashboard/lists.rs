@@ -45,6 +45,27 @@ async fn rows_between_two_clicks_are_selected_and_actions_need_a_selection() {
 }
 
 #[tokio::test]
+async fn a_phone_selects_all_keys_of_a_page() {
+    let pool = pool().await;
+    let Some(browser) = Browser::start(&pool).await else {
+        return;
+    };
+    browser.sign_in().await;
+    browser.use_phone_size().await;
+    for (path, rows) in [("/upstream-keys", 4), ("/client-keys", 1)] {
+        browser.open(path).await;
+        let selected = async || browser.texts("[data-select]:checked").await.len();
+        browser.click(".select-page input").await;
+        assert_eq!(selected().await, rows, "{path}");
+        browser.wait_for_text(&format!("{rows} selected")).await;
+        browser.click("[data-select]").await;
+        assert_eq!(selected().await, rows - 1, "{path}");
+        let all = browser.texts("[data-select-all]:checked").await;
+        assert_eq!(all.len(), 0, "{path}: not all are selected");
+    }
+}
+
+#[tokio::test]
 async fn an_open_page_of_a_key_counts_its_requests() {
     let pool = pool().await;
     let Some(browser) = Browser::start(&pool).await else {

@@ -164,6 +164,9 @@ async fn the_export_menu_offers_both_formats_on_a_phone_too() {
     let links = browser.texts("#export a").await;
     browser.use_phone_size().await;
     browser.screenshot("logs-export-phone").await;
+    let [_, top, _, height] = browser.place(".heading h1").await;
+    let [_, menu, ..] = browser.place("#export .menu-body").await;
+    assert!(menu >= top + height, "the menu covers the title");
 
     assert_eq!(links, ["CSV", "JSON Lines"]);
     assert!(browser.fits_window().await);

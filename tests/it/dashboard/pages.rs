@@ -356,6 +356,7 @@ async fn a_printed_page_has_its_content_and_no_controls() {
         browser.screenshot(&format!("{name}-print")).await;
         let violations = browser.accessibility_violations().await;
         assert_eq!(violations, [""; 0], "{path}");
+        assert_eq!(browser.layout_faults().await, [""; 0], "{path}");
         let script = "
             const controls = document.querySelectorAll('button, input:not([type=hidden]), select, nav, .side');
             const shown = [...controls].filter((one) => one.checkVisibility());

@@ -407,6 +407,28 @@ impl Browser {
             for (const one of shown('main input')) {
                 if (one.value === '' && isCut(one, one.placeholder, 0)) faults.push(`a hint is cut off: ${one.placeholder}`);
             }
+            for (const one of shown('main input[type^=date]')) {
+                const text = one.type === 'date' ? 'mm/dd/yyyy' : 'mm/dd/yyyy, --:--:-- --';
+                if (isCut(one, text, 24)) faults.push(`a date is cut off: ${one.name}`);
+            }
+            const places = (found) => [...found].map((one) => [one, one.getBoundingClientRect()]);
+            for (const row of shown('main :is(.actions, .filters, .bulk)')) {
+                const controls = [...row.querySelectorAll('button, .button, select, input:not([type=checkbox])')];
+                for (const [one, place] of places(controls.filter((one) => one.checkVisibility()))) {
+                    const beside = places(controls).find(([, other]) => other.height && Math.abs(other.bottom - place.bottom) < 4);
+                    const difference = Math.abs(beside[1].height - place.height);
+                    if (difference > 0.5) faults.push(`controls side by side differ in height: ${[beside[0], one].map((one) => one.outerHTML.slice(0, 80))}`);
+                }
+            }
+            for (const [, copy] of places(shown('main .copyable .copy'))) {
+                const isOver = ([, code]) => copy.left < code.right && copy.right > code.left && copy.top < code.bottom && copy.bottom > code.top;
+                if (places(shown('main .copyable pre')).some(isOver)) faults.push('a button covers code');
+            }
+            for (const axis of shown('main svg.x')) {
+                const labels = places(axis.querySelectorAll('text'));
+                const isOver = ([, label], index) => index > 0 && label.left < labels[index - 1][1].right + 2;
+                if (labels.some(isOver)) faults.push(`the labels of a chart overlap: ${axis.textContent}`);
+            }
             const headings = shown('main h1, main h2').map((one) => one.textContent);
             for (const [index, text] of headings.entries()) {
                 if (headings.indexOf(text) !== index) faults.push(`two headings are: ${text}`);
