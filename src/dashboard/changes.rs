@@ -6,20 +6,12 @@ use jiff::tz::TimeZone;
 use maud::{Markup, html};
 use serde_json::Value;
 
-use crate::dashboard::changes::values::ChangeFormatter;
+use crate::dashboard::changes::values::{ChangeFormatter, FieldChange};
 use crate::dashboard::components::moment;
 use crate::dashboard::page_context::PageContext;
 use crate::dashboard::settings::entry::SettingEntry;
 use crate::dashboard::translations::Language;
 use crate::storage::audit::{Action, ListedChange, Subject};
-
-/// One field of a change: created fields have only `after`, deleted fields only `before`.
-#[derive(Debug, PartialEq, Eq)]
-pub struct FieldChange {
-    pub field: String,
-    pub before: Option<String>,
-    pub after: Option<String>,
-}
 
 /// The changes, newest first.
 pub fn change_table(context: &PageContext, changes: &[ListedChange]) -> Markup {
@@ -148,80 +140,90 @@ mod tests {
     use crate::clock::Timestamp;
     use crate::storage::audit::Subject;
 
-    #[test]
-    fn an_update_is_listed_field_by_field() {
+    /// The lines of a change with these values.
+    fn lines(
+        language: Language,
+        (action, subject): (Action, Subject),
+        name: &str,
+        (before, after): (Option<Value>, Option<Value>),
+    ) -> Vec<String> {
         let change = ListedChange {
             id: 1,
             at: Timestamp::from_millis(0),
             revision: 1,
             actor: "cli".to_owned(),
             address: None,
-            action: Action::Update,
-            subject: Subject::ClientKey,
+            action,
+            subject,
             subject_id: Some(1),
-            name: "alice".to_owned(),
-            before: Some(
-                json!({"note": "", "limits": {"concurrency": null, "requests_per_day": 5}}),
-            ),
-            after: Some(
-                json!({"note": "new", "limits": {"concurrency": 2, "requests_per_day": 5}}),
-            ),
+            name: name.to_owned(),
+            before,
+            after,
         };
-
+        let text = |value: &Option<String>| value.clone().unwrap_or_default();
         let line = |field_change: &FieldChange| {
-            let text = |value: &Option<String>| value.clone().unwrap_or_default();
             let (before, after) = (text(&field_change.before), text(&field_change.after));
             format!("{}: {before} → {after}", field_change.field)
         };
-        let lines = |change: &ListedChange| {
-            let field_changes = field_changes(Language::English, &TimeZone::UTC, change);
-            field_changes.iter().map(line).collect::<Vec<_>>()
-        };
+        let changes = field_changes(language, &TimeZone::UTC, &change);
+        changes.iter().map(line).collect()
+    }
+
+    #[test]
+    fn an_update_is_listed_field_by_field() {
+        let before = json!({"note": "", "limits": {"concurrency": null, "requests_per_day": 5}});
+        let after = json!({"note": "new", "limits": {"concurrency": 2, "requests_per_day": 5}});
+        let kind = (Action::Update, Subject::ClientKey);
         assert_eq!(
-            lines(&change),
+            lines(
+                Language::English,
+                kind,
+                "alice",
+                (Some(before), Some(after))
+            ),
             ["Concurrent requests: – → 2", "Note: – → new"]
         );
-        let deletion = ListedChange {
-            action: Action::Delete,
-            before: Some(json!({"name": "alice", "last4": "wxyz", "note": ""})),
-            after: None,
-            ..change.clone()
-        };
-        assert_eq!(lines(&deletion), ["Key: …wxyz → "]);
-        let setting = ListedChange {
-            subject: Subject::Setting,
-            subject_id: None,
-            name: "idle_timeout_ms".to_owned(),
-            before: None,
-            after: Some(json!({"value": "1500"})),
-            ..change
-        };
-        assert_eq!(lines(&setting), ["Value: 5 min → 1,500 ms"]);
-        let cleared = ListedChange {
-            subject: Subject::UpstreamKey,
-            before: Some(json!({"state": "invalid", "billing": "unknown", "enabled": true})),
-            after: Some(json!({"state": "ready", "billing": "free", "enabled": false})),
-            ..setting
-        };
-        let chinese = |change: &ListedChange| {
-            let changes = field_changes(Language::TraditionalChinese, &TimeZone::UTC, change);
-            changes.iter().map(line).collect::<Vec<_>>()
-        };
+        let before = json!({"name": "alice", "last4": "wxyz", "note": ""});
+        let kind = (Action::Delete, Subject::ClientKey);
         assert_eq!(
-            chinese(&cleared),
+            lines(Language::English, kind, "alice", (Some(before), None)),
+            ["Key: …wxyz → "]
+        );
+        let after = json!({"value": "1500"});
+        let kind = (Action::Update, Subject::Setting);
+        assert_eq!(
+            lines(
+                Language::English,
+                kind,
+                "idle_timeout_ms",
+                (None, Some(after))
+            ),
+            ["Value: 5 min → 1,500 ms"]
+        );
+    }
+
+    #[test]
+    fn words_times_and_filters_have_labels() {
+        let before = json!({"state": "invalid", "billing": "unknown", "enabled": true});
+        let after = json!({"state": "ready", "billing": "free", "enabled": false});
+        let (chinese, update) = (Language::TraditionalChinese, Action::Update);
+        assert_eq!(
+            lines(
+                chinese,
+                (update, Subject::UpstreamKey),
+                "key",
+                (Some(before), Some(after))
+            ),
             ["計費: 未知 → 免費", "啟用: 是 → 否", "狀態: 無效 → 可用"]
         );
-        let target = ListedChange {
-            subject: Subject::AlertTarget,
-            before: Some(json!({"quiet_hours": null, "events": [], "language": "en"})),
-            after: Some(json!({
-                "quiet_hours": {"from_minute": 1_320, "to_minute": 390}, "events": ["no_key", "key_dead"],
-                "language": "zh-Hant-TW", "secret": "changed",
-            })),
-            ..cleared.clone()
-        };
+        let before = json!({"quiet_hours": null, "events": [], "language": "en"});
+        let after = json!({
+            "quiet_hours": {"from_minute": 1_320, "to_minute": 390}, "events": ["no_key", "key_dead"],
+            "language": "zh-Hant-TW", "secret": "changed",
+        });
+        let kind = (update, Subject::AlertTarget);
         assert_eq!(
-            lines(&target),
+            lines(Language::English, kind, "mail", (Some(before), Some(after))),
             [
                 "Events: – → No usable key for a model, Upstream key refused by Google",
                 "Language: English → 繁體中文",
@@ -229,31 +231,22 @@ mod tests {
                 "Secret: – → replaced",
             ]
         );
-        let token = ListedChange {
-            action: Action::Create,
-            subject: Subject::ApiToken,
-            before: None,
-            after: Some(json!({"access": "write", "scopes": ["logs", "client-keys"]})),
-            ..cleared.clone()
-        };
+        let after = json!({"access": "write", "scopes": ["logs", "client-keys"]});
+        let kind = (Action::Create, Subject::ApiToken);
         assert_eq!(
-            chinese(&token),
+            lines(chinese, kind, "script", (None, Some(after))),
             ["存取權:  → 讀取與寫入", "範圍:  → 請求記錄、用戶端金鑰"]
         );
-        let deleted = ListedChange {
-            action: Action::Delete,
-            subject: Subject::RequestLog,
-            before: None,
-            after: Some(json!({
-                "rows": 1_200, "filter": {"outcome": "failed", "upstream_key_id": 1_234, "since": "1970-01-01T00:00:00Z"},
-            })),
-            ..cleared
-        };
-        let deleted = chinese(&deleted);
+        let filter =
+            json!({"outcome": "failed", "upstream_key_id": 1_234, "since": "1970-01-01T00:00:00Z"});
+        let after = json!({"rows": 1_200, "filter": filter});
+        let kind = (Action::Delete, Subject::RequestLog);
         assert_eq!(
-            deleted[0],
-            "篩選條件:  → 結果 失敗、從 1970-01-01 00:00:00、金鑰 1234"
+            lines(chinese, kind, "rows", (None, Some(after))),
+            [
+                "篩選條件:  → 結果 所有失敗、從 1970-01-01 00:00:00.000 +00:00 (UTC)、上游金鑰 1234",
+                "列數:  → 1,200",
+            ]
         );
-        assert_eq!(deleted[1], "列數:  → 1,200");
     }
 }

@@ -6,7 +6,6 @@ use serde_json::Value;
 
 use crate::alert_sender::message::kind_name;
 use crate::clock::Timestamp;
-use crate::dashboard::changes::FieldChange;
 use crate::dashboard::components::{bytes, exact};
 use crate::dashboard::logs::outcome_labels::outcome_label;
 use crate::dashboard::translations::{Language, grouped};
@@ -17,6 +16,14 @@ use crate::pool::egress::condition::EgressState;
 use crate::pool::health::verdict::Rule;
 use crate::pool::keys::upstream_key::Billing;
 use crate::storage::alert_targets::AlertLanguage;
+
+/// One field of a change: created fields have only `after`, deleted fields only `before`.
+#[derive(Debug, PartialEq, Eq)]
+pub struct FieldChange {
+    pub field: String,
+    pub before: Option<String>,
+    pub after: Option<String>,
+}
 
 /// Formats the values of a change.
 pub struct ChangeFormatter<'a> {

@@ -54,7 +54,11 @@ async fn a_request_is_found_by_its_filters_and_explained() {
     }
     let ignored = admin.get_page("/logs?since=yesterday").await;
     assert!(ignored.contains("Ignored invalid filters: From"));
-    assert_eq!(ignored.matches("not valid, ignored").count(), 1, "at its chip");
+    assert_eq!(
+        ignored.matches("not valid, ignored").count(),
+        1,
+        "at its chip"
+    );
 
     let failed = &listed(&admin.get_page("/logs?outcome=client_error").await)[0];
     let page = admin.get_page(failed).await;
