@@ -206,7 +206,9 @@ async fn times_are_right_where_the_clock_of_the_browser_is_wrong() {
         browser
             .wait_until("the countdown is right", async || {
                 let countdowns = browser.texts("time[data-countdown]").await;
-                countdowns.contains(&"in 1 d 5 h".to_owned()).then_some(())
+                countdowns
+                    .contains(&"in 1\u{a0}d 5\u{a0}h".to_owned())
+                    .then_some(())
             })
             .await;
     }
