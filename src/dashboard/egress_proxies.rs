@@ -84,8 +84,8 @@ pub fn serves(language: Language, proxy: &ListedEgressProxy) -> String {
 fn scope(language: Language, proxy: &ListedEgressProxy) -> Markup {
     html! {
         @match proxy.scope.as_str() {
-            "projects" => { (language.egress_scope_projects()) ": " (proxy.projects.join(", ")) }
-            "tags" => { (language.egress_scope_tags()) ": " (proxy.tags.join(", ")) }
+            "projects" => { (language.egress_scope_projects()) (language.colon()) (proxy.projects.join(language.list_comma())) }
+            "tags" => { (language.egress_scope_tags()) (language.colon()) (proxy.tags.join(language.list_comma())) }
             _ => (language.egress_scope_all()),
         }
     }

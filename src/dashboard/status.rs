@@ -311,14 +311,17 @@ fn attention(context: &PageContext, data: &StatusData) -> Markup {
     }
     if !data.overview.broken_egress.is_empty() {
         let labels = data.overview.broken_egress.join(language.list_comma());
-        let text = match data.overview.waiting_for_egress {
-            0 => language.egress_broken_now(&labels),
+        let (tone, text) = match data.overview.waiting_for_egress {
+            0 => (Tone::Wait, language.egress_broken_now(&labels)),
             waiting => {
                 let waiting = language.keys_counted(waiting);
-                language.egress_broken_and_awaited(&labels, &waiting)
+                (
+                    Tone::Bad,
+                    language.egress_broken_and_awaited(&labels, &waiting),
+                )
             }
         };
-        items.push((Tone::Bad, text, "/egress-proxies".to_owned()));
+        items.push((tone, text, "/egress-proxies".to_owned()));
     }
     if let Some(low) = data.low_disk {
         let (file, free) = (data.database.display(), bytes(low.free_bytes));

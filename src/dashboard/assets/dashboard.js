@@ -171,10 +171,14 @@ if (finder) {
 }
 
 // A narrow screen shows some of the tabs: among them the current one.
-for (const tab of document.querySelectorAll(".tabs [aria-current]")) {
-  const [own, all] = [tab, tab.parentElement].map((element) => element.getBoundingClientRect());
-  tab.parentElement.scrollLeft += own.left - all.left - (all.width - own.width) / 2;
+function showCurrentTabs() {
+  for (const tab of document.querySelectorAll(".tabs [aria-current]")) {
+    const [own, all] = [tab, tab.parentElement].map((element) => element.getBoundingClientRect());
+    tab.parentElement.scrollLeft += own.left - all.left - (all.width - own.width) / 2;
+  }
 }
+showCurrentTabs();
+addEventListener("resize", showCurrentTabs);
 
 // Arrow keys move between the rows of a table, and Enter opens one.
 document.addEventListener("keydown", (event) => {

@@ -247,7 +247,7 @@ fn field_label(language: Language, field: &str) -> &str {
         "kind" => language.alert_target_kind(),
         "events" => language.alert_events(),
         "quiet_hours" => language.quiet_hours(),
-        "server" => language.mail_host(),
+        "server" => language.changed_server(),
         "sender" => language.mail_from(),
         "language" => language.changed_language(),
         "secret" => language.changed_secret(),

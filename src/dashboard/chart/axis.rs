@@ -1,5 +1,7 @@
 //! The axes of charts: scales of values, and round times in a time zone.
 
+use std::time::Duration;
+
 use jiff::ToSpan;
 use jiff::civil::{Date, DateTime};
 use jiff::tz::TimeZone;
@@ -105,10 +107,15 @@ pub struct TimeTick {
     pub is_new_day: bool,
 }
 
-/// Labels at round times of the zone: times of day, with the date where the day changes, or dates, or months.
-pub fn time_ticks(zone: &TimeZone, begin: Timestamp, end: Timestamp) -> Vec<TimeTick> {
+/// Labels at round times of the zone, none closer than a `bin`: times of day, with the date where the day changes, or dates,
+/// or months.
+pub fn time_ticks(
+    zone: &TimeZone,
+    (begin, end): (Timestamp, Timestamp),
+    bin: Duration,
+) -> Vec<TimeTick> {
     let span = (end - begin).as_secs().max(1);
-    let fits = |seconds: u64| span / seconds < MAX_TICKS;
+    let fits = |seconds: u64| span / seconds < MAX_TICKS && seconds >= bin.as_secs();
     let local = |at: Timestamp| zone.to_datetime(at.to_jiff());
     let (first, last) = (local(begin).date(), local(end).date());
     let days = || dates(first, last, 1.day());
@@ -216,9 +223,9 @@ mod tests {
     #[test]
     fn ticks_are_round_times_of_the_zone_with_the_date_of_a_new_day() {
         let at = |text: &str| text.parse::<Timestamp>().unwrap();
-        let labels = |zone: &str, begin: &str, end: &str| {
+        let labels = |zone: &str, begin: &str, end: &str, bin| {
             let zone = TimeZone::get(zone).unwrap();
-            let ticks = time_ticks(&zone, at(begin), at(end)).into_iter();
+            let ticks = time_ticks(&zone, (at(begin), at(end)), bin).into_iter();
             ticks.map(|tick| tick.label).collect::<Vec<_>>().join(" ")
         };
         for (zone, begin, end, expected) in [
@@ -254,7 +261,14 @@ mod tests {
                 "2026-01 2026-03 2026-05 2026-07 2026-09 2026-11",
             ),
         ] {
-            assert_eq!(labels(zone, begin, end), expected, "{begin}");
+            assert_eq!(
+                labels(zone, begin, end, Duration::ZERO),
+                expected,
+                "{begin}"
+            );
         }
+        let (begin, end) = ("2026-11-29T00:00:00Z", "2026-12-01T00:00:00Z");
+        let of_days = labels("UTC", begin, end, Duration::from_hours(24));
+        assert_eq!(of_days, "11-29 11-30 12-01");
     }
 }

@@ -149,7 +149,7 @@ fn time_axis(chart: &Chart) -> Markup {
     };
     html! {
         svg.x aria-hidden="true" {
-            @for tick in time_ticks(chart.zone, first.begin, last.end) {
+            @for tick in time_ticks(chart.zone, (first.begin, last.end), first.end - first.begin) {
                 text.day[tick.is_new_day] x={ (rounded(tick.place * 100.0)) "%" } y="11" text-anchor=(anchor(&tick)) { (tick.label) }
             }
         }

@@ -205,7 +205,10 @@ pub async fn confirm_remove(
     let proxy = find(&app, &context, &id).await?;
     let language = context.language;
     let title = language.delete_egress_question(&proxy.label);
-    let text = language.delete_egress_text(&serves(language, &proxy));
+    let text = match proxy.serves_projects {
+        None | Some(0) => language.delete_unused_egress_text().to_owned(),
+        Some(_) => language.delete_egress_text(&serves(language, &proxy)),
+    };
     let form = confirm_form(&context, &text, language.delete_egress(), PATH);
     Ok(layout::question(
         &context,

@@ -17,6 +17,9 @@ use crate::pool::request_id::RequestId;
 use crate::storage::error::Thing;
 use crate::storage::request_bodies::{self, BodyForm, KeptBody};
 
+/// A longer body is folded.
+const MAX_OPEN_BYTES: usize = 20_000;
+
 pub async fn show(
     State(app): State<Arc<App>>,
     context: PageContext,
@@ -97,9 +100,10 @@ pub fn readable(language: Language, body: &ReadableBody) -> Markup {
     }
 }
 
+/// A body, open unless it is long: the admin has asked for it.
 fn folded(label: &str, text: &str) -> Markup {
     html! {
-        details.body {
+        details.body open[text.len() <= MAX_OPEN_BYTES] {
             summary { (label) }
             pre.body-text tabindex="0" { (text) }
         }

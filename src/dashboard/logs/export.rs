@@ -66,7 +66,7 @@ fn download(
     let (filter, invalid) = query.filter(&context.zone, context.now);
     if !invalid.is_empty() {
         let names: Vec<_> = invalid.iter().map(|field| field.label(language)).collect();
-        let message = language.export_invalid_filters(&names.join(", "));
+        let message = language.export_invalid_filters(&names.join(language.list_comma()));
         return Err(Error::Invalid(message).into());
     }
     let described = query.href("").trim_start_matches('?').to_owned();

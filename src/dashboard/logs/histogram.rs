@@ -6,7 +6,7 @@ use crate::clock::Timestamp;
 use crate::dashboard::chart::{
     self, Chart, ChartBin, ChartKind, ChartUse, Series, Unit, figure, value,
 };
-use crate::dashboard::components::{moment, number};
+use crate::dashboard::components::moment;
 use crate::dashboard::logs::query::{LogField, LogQuery};
 use crate::dashboard::page_context::PageContext;
 use crate::storage::request_logs::histogram::LogHistogram;
@@ -35,7 +35,7 @@ pub fn view(context: &PageContext, query: &LogQuery, histogram: &LogHistogram) -
     let chart = Chart {
         id: "log-histogram",
         title: language.log_histogram(),
-        total: language.requests_counted(&number(histogram.requests())),
+        total: language.requests_counted(histogram.requests()),
         kind: ChartKind::Stacked,
         unit: Unit::Count,
         zone: &context.zone,

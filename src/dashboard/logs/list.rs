@@ -158,7 +158,7 @@ fn view(context: &PageContext, query: &LogQuery, data: &LogList) -> Markup {
         @if !data.invalid.is_empty() {
             div.notice.warning role="alert" {
                 @let names: Vec<_> = data.invalid.iter().map(|field| field.label(language)).collect();
-                p { (language.invalid_filters(&names.join(", "))) }
+                p { (language.invalid_filters(&names.join(language.list_comma()))) }
             }
         }
         @if is_newest {

@@ -34,14 +34,14 @@ pub fn use_cell(language: Language, sums: &UsageSums) -> Markup {
     html! {
         span.lines {
             span {
-                (number(sums.requests))
-                @if sums.requests > 0 {
+                @if sums.requests == 0 { "0" } @else {
+                    (language.requests_counted(sums.requests))
                     span.small.muted title=(language.success_rate()) { " · " (success_rate(sums.successes, sums.failures)) }
                 }
             }
             @if sums.requests > 0 {
                 span.small.muted {
-                    span title=(number(sums.total_tokens)) { (tokens(sums.total_tokens)) } " · " (dollars(sums.cost_nano_usd))
+                    span title=(number(sums.total_tokens)) { (language.models_tokens_used(&tokens(sums.total_tokens))) } " · " (dollars(sums.cost_nano_usd))
                 }
             }
         }

@@ -254,7 +254,7 @@ fn job_card(context: &PageContext, job: &Job, question: WhatIfQuestion) -> Marku
             }
             @if let Some(result) = &progress.what_if {
                 (comparison(context, result))
-                (card(language.what_if_limits_title(), limits(language)))
+                @if result.requests > 0 { (card(language.what_if_limits_title(), limits(language))) }
             }
         }
     }
@@ -265,7 +265,7 @@ fn progress_part(context: &PageContext, job: &Job, progress: &JobProgress) -> Ma
     html! {
         @if let Some(why) = &progress.failed {
             p.form-error role="alert" { (language.job_failed(why)) }
-        } @else if let Some(result) = &progress.what_if {
+        } @else if let Some(result) = progress.what_if.as_ref().filter(|result| result.requests > 0) {
             p {
                 (language.what_if_replayed(&number(result.requests), &number(result.keys))) " "
                 (moment(context, result.from)) " – " (moment(context, result.to))
@@ -273,6 +273,8 @@ fn progress_part(context: &PageContext, job: &Job, progress: &JobProgress) -> Ma
             @if result.left_out > 0 {
                 p { (language.what_if_left_out(&number(result.left_out))) }
             }
+        } @else if progress.what_if.is_some() {
+            p { (language.what_if_no_requests()) }
         } @else {
             progress max=(job.total) value=(progress.done) aria-label=(language.what_if()) {}
             p.muted.small { (language.job_continues()) }
@@ -300,7 +302,7 @@ fn change_text(language: Language, change: WhatIfChange) -> String {
 fn comparison(context: &PageContext, result: &WhatIfResult) -> Markup {
     let language = context.language;
     if result.requests == 0 {
-        return html! { p { (language.what_if_no_requests()) } };
+        return html! {};
     }
     let per_mille = result.same_end_per_mille;
     let same = format!("{}.{}\u{a0}%", per_mille / 10, per_mille % 10);

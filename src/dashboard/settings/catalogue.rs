@@ -239,7 +239,7 @@ catalogue! {
     body_log_mode in BodyLog = "Keep bodies", "保留內容",
         "Whose request and response bodies are kept. Bodies contain what users write and what models answer. Keys of this server and the client's credential are removed from them.",
         "要保留哪些請求與回應的內容。內容包含使用者的輸入與模型的回答；其中的上游金鑰與用戶端憑證會移除。",
-        choices "no request (off)", "不保留（off）", "requests that failed or that Google rejected (errors)", "失敗或遭 Google 拒絕的請求（errors）",
+        choices "no request (off)", "不保留（off）", "failed or rejected requests (errors)", "失敗或遭拒的請求（errors）",
             "all requests (all)", "所有請求（all）";
     body_log_client_keys in BodyLog = "Client keys", "用戶端金鑰",
         "Only the bodies of these client keys are kept: their IDs, separated by commas. The ID of a client key is the number in the address of its page.",
@@ -280,9 +280,9 @@ catalogue! {
         expected "A URL such as http://localhost:4318", "網址，例如 http://localhost:4318",
         blank "No traces", "不匯出追蹤";
     upstream_traceparent in Metrics = "Traceparent for Google", "傳給 Google 的 traceparent",
-        "Which traceparent header Google receives. That of the pool names the pool's span while traces are exported, so that a gateway between the pool and Google continues the trace. Without one, the headers traceparent and tracestate of the client are removed.",
-        "Google 收到的 traceparent 標頭。選擇金鑰池的標頭時，匯出追蹤期間會送出金鑰池自身 span 的 traceparent，讓金鑰池與 Google 之間的閘道延續追蹤；選擇不傳送時，會移除用戶端的 traceparent 與 tracestate 標頭。",
-        choices "that of the client, unchanged (client)", "用戶端的標頭，原樣轉送（client）", "that of the pool (pool)", "金鑰池的標頭（pool）", "none (none)", "不傳送（none）";
+        "Which traceparent header Google receives. The client's is sent unchanged. The pool's names the pool's span while traces are exported, so that a gateway between the pool and Google continues the trace. Without one, the headers traceparent and tracestate of the client are removed.",
+        "Google 收到的 traceparent 標頭。選擇用戶端的標頭時原樣轉送；選擇金鑰池的標頭時，匯出追蹤期間會送出金鑰池自身 span 的 traceparent，讓金鑰池與 Google 之間的閘道延續追蹤；選擇不傳送時，會移除用戶端的 traceparent 與 tracestate 標頭。",
+        choices "the client's (client)", "用戶端的（client）", "the pool's (pool)", "金鑰池的（pool）", "none (none)", "不傳送（none）";
     backup_interval_hours in Backups = "Backup interval", "備份間隔",
         "When the last backup, scheduled or not, is older than this, the server creates and verifies another one in the folder of backups. Each takes about as much space as the database.",
         "最近一次備份（不論是否由排程建立）超過此時間後，伺服器會在備份資料夾中建立並驗證新的備份。每個備份約占用與資料庫相同的空間。",

@@ -11,7 +11,7 @@ translations! {
     alert_targets = "Targets", "接收端";
     new_alert_target = "New target", "新增接收端";
     create_alert_target = "Create target", "建立接收端";
-    edit_alert_target(name: &str) = "Edit {name}", "編輯 {name}";
+    edit_alert_target(name: &str) = "Edit the target {name}", "編輯接收端「{name}」";
     no_alert_targets = "No targets yet", "還沒有接收端";
     no_alert_targets_text = "A target is a webhook, a Slack or Discord channel, a Telegram chat or a mail address. Add one, and test it.", "接收端可以是 Webhook、Slack 或 Discord 頻道、Telegram 聊天室或電子郵件地址。請新增一個並測試。";
     alert_hint = "Get a message when something needs attention", "需要注意時接收訊息通知";
@@ -36,8 +36,8 @@ translations! {
     alert_target_disabled(name: &str) = "{name} disabled", "已停用 {name}";
     alert_target_deleted(name: &str) = "{name} deleted", "已刪除 {name}";
     alert_target_off = "disabled", "已停用";
-    delete_alert_target_question(name: &str) = "Delete {name}?", "要刪除 {name} 嗎？";
-    delete_alert_target_text = "It gets no more messages, and its messages disappear from the log. This cannot be undone.", "此接收端將不再收到訊息，其訊息也會從記錄中消失。此動作無法復原。";
+    delete_alert_target_question(name: &str) = "Delete the target {name}?", "要刪除接收端「{name}」嗎？";
+    delete_alert_target_text = "It gets no more messages, and its messages disappear from the log. This cannot be undone.", "此接收端將不再收到訊息，其訊息也會從記錄中消失。此操作無法復原。";
     delete_alert_target = "Delete target", "刪除接收端";
     signing_secret = "Signing secret", "簽章金鑰";
     signing_secret_text = "The receiver needs this secret to verify the signature of each message (Standard Webhooks).", "接收端需要此金鑰來驗證每則訊息的簽章（Standard Webhooks）。";

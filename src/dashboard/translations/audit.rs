@@ -31,8 +31,9 @@ translations! {
     exported_rows = "Rows", "列數";
     exported_filter = "Filter", "篩選條件";
     exported_completely = "Complete", "完整";
+    changed_server = "Server", "伺服器";
     changed_language = "Language", "語言";
-    changed_secret = "Secret", "密鑰";
+    changed_secret = "Secret", "機密";
     changed_credential = "Credential", "憑證";
     changed_project_ids = "Project IDs", "專案 ID";
     value_replaced = "replaced", "已更換";

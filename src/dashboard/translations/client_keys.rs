@@ -38,8 +38,8 @@ translations! {
     client_key_created = "Created", "建立時間";
     client_key_expires = "Expires", "到期時間";
     client_key_expired = "expired", "已到期";
-    no_limit = "no limit", "無限制";
-    no_limits = "no limits", "無限制";
+    no_limit = "no limit", "不限制";
+    no_limits = "no limits", "不限制";
     identification = "Details", "基本資料";
     client_key_name_hint = "The program or person that uses this key. The log shows this name.", "使用此金鑰的程式或人員，名稱會顯示在請求記錄中。";
     client_key_expires_hint(zone: &str) = "After this time the key is rejected. Leave blank for a key that never expires. Time zone: {zone}.", "到期後，此金鑰會被拒絕。留空表示永不到期。時區：{zone}。";
@@ -113,7 +113,7 @@ translations! {
     changed_at = "Time", "時間";
     changed_by = "Admin", "管理者";
     what_changed = "Change", "內容";
-    limit_resets = "resets", "重設於";
+    limit_resets = "resets", "重設：";
     changes_title = "Changes", "變更記錄";
     no_changes = "No changes recorded", "沒有變更記錄";
     bad_name = "A name has 1 to 100 characters", "名稱須為 1 到 100 個字元";

@@ -7,7 +7,7 @@ translations! {
     egress_lead = "Proxies for connections to Google.", "連線到 Google 時使用的代理伺服器。";
     new_egress = "New proxy", "新增代理";
     add_egress = "Test and add", "測試並新增";
-    edit_egress(label: &str) = "Edit {label}", "編輯 {label}";
+    edit_egress(label: &str) = "Edit the egress proxy {label}", "編輯對外代理「{label}」";
     save_egress = "Save and test", "儲存並測試";
     no_egress = "No egress proxies", "沒有對外代理";
     no_egress_text = "Connections to Google are direct, or go through the proxy that HTTPS_PROXY names. Add proxies here if projects should reach Google from different addresses, if this server's address is throttled or in a location that Google does not serve, or if connections should go on when one proxy breaks.", "目前直接連線到 Google，或經由 HTTPS_PROXY 指定的代理。若希望各專案以不同的 IP 位址連線、此伺服器的位址受到限制或位於 Google 不提供服務的地區，或希望代理故障時自動改用其他代理，請在此新增。";
@@ -56,8 +56,9 @@ translations! {
     egress_disabled(label: &str) = "{label} disabled; its requests go through the other proxies that apply, or directly where none is left", "已停用 {label}；其請求改經由其他適用的代理，若沒有則直接連線";
     egress_cleared(label: &str) = "{label} counts as working again", "{label} 恢復為正常狀態";
     egress_deleted(label: &str) = "{label} deleted", "已刪除 {label}";
-    delete_egress_question(label: &str) = "Delete {label}?", "要刪除 {label} 嗎？";
-    delete_egress_text(projects: &str) = "The requests of {projects} go through it now. They will go through the other proxies that apply, or directly where none is left. Within a day the deletion can be undone on the audit page.", "目前有 {projects}的請求經由此代理。刪除後將改經由其他適用的代理，若沒有則直接連線。一天之內可在稽核頁面復原。";
+    delete_egress_question(label: &str) = "Delete the egress proxy {label}?", "要刪除對外代理「{label}」嗎？";
+    delete_unused_egress_text = "No project uses it now. Within 24 hours the deletion can be undone on the audit page.", "目前沒有專案使用此代理。24 小時內可在稽核頁面復原。";
+    delete_egress_text(projects: &str) = "The requests of {projects} go through it now. They will go through the other proxies that apply, or directly where none is left. Within 24 hours the deletion can be undone on the audit page.", "目前有 {projects}的請求經由此代理。刪除後將改經由其他適用的代理，若沒有則直接連線。24 小時內可在稽核頁面復原。";
     delete_egress = "Delete proxy", "刪除代理";
     egress_label_taken = "Another proxy has this label", "已有代理使用此名稱";
     egress_bad_label = "1 to 100 characters, on one line", "1 至 100 個字元，單行";

@@ -86,6 +86,7 @@ translations! {
     found_pages = "Pages", "頁面";
     found_model = "model, its requests", "模型的請求";
     list_comma = ", ", "、";
+    colon = ": ", "：";
     chart_whole = "Whole period", "完整期間";
     chart_open = "Show these requests", "顯示這些請求";
     chart_keys = "Arrow keys read the values. Plus and minus zoom, Escape shows the whole period.", "方向鍵讀取數值，加號與減號縮放，Escape 顯示完整期間。";

@@ -75,7 +75,7 @@ translations! {
     days_7 = "7 d", "7 天";
     days_30 = "30 d", "30 天";
     log_histogram = "Requests over time", "各時段請求數";
-    requests_counted(number: &str) = "{number} requests", "{number} 筆請求";
+    requests_counted(count) = "request" | "requests", "{count} 筆請求";
     counted_back_to = "The count reached its time limit. Requests are counted back to", "計數已達時間上限。已往前計數到";
     saved_views = "Saved views", "已儲存的檢視";
     save_view = "Save these filters as a view", "將目前的篩選儲存為檢視";

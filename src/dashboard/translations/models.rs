@@ -25,6 +25,7 @@ translations! {
     limits_and_prices = "Limits and prices", "上限與價格";
     models_none = "No models yet", "還沒有模型";
     models_none_text = "Models appear here once a request for them has succeeded.", "有請求成功後，其模型會顯示於此。";
+    models_tokens_used(tokens: &str) = "{tokens} tokens", "{tokens} Token";
     models_limit = "Daily limit per project", "每專案每日上限";
     models_price = "Price in / out", "輸入／輸出價格";
     models_no_price = "unknown", "未知";

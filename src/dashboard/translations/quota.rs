@@ -5,7 +5,7 @@ use crate::pool::what_if::{KeyOrder, WhatIfSetting};
 
 translations! {
     quota = "Quota", "配額";
-    quota_day_ends = "Google's day ends", "Google 的配額日結束於";
+    quota_day_ends = "Google's day ends", "Google 配額日結束：";
     quota_no_keys = "No projects yet", "還沒有專案";
     quota_no_keys_text = "Quota belongs to Google's projects. Add upstream keys, and their projects appear here.", "配額屬於 Google 專案。新增上游金鑰後，其專案會顯示於此。";
     quota_import = "Add upstream keys", "新增上游金鑰";
@@ -42,7 +42,7 @@ translations! {
     what_if = "What if", "假設分析";
     what_if_lead(most: &str) = "Replays the latest requests of the log, at most {most}, against the limits and failures that the pool has observed: once with the present settings and once with one of them changed. Nothing is sent to Google.", "以金鑰池觀測到的上限與失敗情形，重播記錄中最近的請求（最多 {most} 個）：一次採用目前設定，一次變更其中一項。不會向 Google 送出任何請求。";
     what_if_changed_setting = "Change", "變更項目";
-    what_if_present(wait: u64, attempts: u32, concurrency: u32) = "Now: wait {wait} s, {attempts} attempts, {concurrency} concurrent requests per key (0: no limit)", "目前：等待 {wait} 秒、嘗試 {attempts} 次、每個金鑰同時 {concurrency} 個請求（0 表示不限）";
+    what_if_present(wait: u64, attempts: u32, concurrency: u32) = "Now: wait {wait} s, {attempts} attempts, {concurrency} concurrent requests per key (0: no limit)", "目前：等待 {wait} 秒、嘗試 {attempts} 次、每個金鑰的同時請求數 {concurrency}（0 為不限制）";
     what_if_value = "New value", "新的值";
     what_if_value_hint = "For every change but the order of keys", "用於金鑰順序以外的變更";
     what_if_order_hint = "Only for a change of the order", "僅用於變更順序";
@@ -53,7 +53,7 @@ translations! {
     what_if_change(setting: &str, value: &str) = "{setting}: {value}", "{setting}：{value}";
     what_if_replayed(requests: &str, keys: &str) = "{requests} requests were replayed with {keys} usable keys:", "以 {keys} 個可用金鑰重播了 {requests} 個請求：";
     what_if_left_out(requests: &str) = "{requests} earlier requests of the span were left out. The replayed ones follow each other without a gap, so that the load is the real one.", "此範圍內較早的 {requests} 個請求未納入。重播的請求為連續區段，負載與實際相同。";
-    what_if_no_requests = "The log has no requests for models in this span.", "此範圍內沒有針對模型的請求。";
+    what_if_no_requests = "The log has no requests for models in this span. Choose a longer one.", "此範圍內沒有針對模型的請求，請選擇較長的範圍。";
     what_if_figure = "Figure", "項目";
     what_if_actual = "What happened", "實際情形";
     what_if_with_present = "Replay, settings as now", "重播：目前設定";

@@ -87,7 +87,7 @@ translations! {
     keys_encrypted = "encrypted with the master key", "已加密，主金鑰";
     rows_encrypted(done: &str, rows: &str) = "{done} of {rows} rows done", "已完成 {done} 筆，共 {rows} 筆";
     encryption_unfinished = "a change of the encryption was interrupted; see", "加密變更曾中斷，請見";
-    file_has_traces = "freed parts of the file may hold readable secrets; stop the server and run", "檔案中已釋放的部分可能仍有可讀取的密鑰；請停止伺服器並執行";
+    file_has_traces = "freed parts of the file may hold readable secrets; stop the server and run", "檔案中已釋放的部分可能仍有可讀取的機密；請停止伺服器並執行";
     writer = "Database writes", "資料庫寫入";
     writer_fine = "working", "正常";
     writer_failing = "failing", "無法寫入";

@@ -47,14 +47,14 @@ translations! {
     any = "any", "不限";
     deleted_keys = "Recently deleted", "最近刪除";
     deleted_keys_counted(count: &str) = "Recently deleted ({count})", "最近刪除（{count}）";
-    deleted_keys_text = "A deleted key can be restored for 24 hours; then its secret is erased. Its requests stay in the log.", "已刪除的金鑰可在 24 小時內還原，之後會清除其密鑰；請求記錄會保留。";
+    deleted_keys_text = "A deleted key can be restored for 24 hours; then its secret is erased. Its requests stay in the log.", "已刪除的金鑰可在 24 小時內還原，之後會永久清除金鑰內容；請求記錄會保留。";
     no_deleted_keys = "No key was deleted in the last 24 hours", "最近 24 小時內沒有刪除金鑰";
     deleted_at = "Deleted", "刪除時間";
-    secret_erased = "Secret is erased", "清除密鑰";
+    secret_erased = "Secret is erased", "清除金鑰內容";
     restore_selected = "Restore selected keys", "還原已選取的金鑰";
     restore_key = "Restore this key", "還原此金鑰";
-    restorable_until = "This key was deleted. It can be restored; its secret is erased", "此金鑰已刪除，仍可還原；密鑰清除時間：";
-    not_restorable = "This key was deleted, and its secret is erased. Add the key again to use it.", "此金鑰已刪除，密鑰也已清除。若要使用，請重新加入。";
+    restorable_until = "This key was deleted. It can be restored; its secret is erased", "此金鑰已刪除，仍可還原；金鑰內容清除時間：";
+    not_restorable = "This key was deleted, and its secret is erased. Add the key again to use it.", "此金鑰已刪除，內容也已清除。若要使用，請重新加入。";
     requests_of_key = "Requests of this key", "此金鑰的請求";
     without_models(models: &str) = "without {models}", "不含 {models}";
     select_key(label: &str) = "Select {label}", "選取 {label}";
@@ -220,7 +220,7 @@ translations! {
     keys_changed(keys: &str) = "{keys} changed", "已變更 {keys}";
     keys_deleted(keys: &str) = "{keys} deleted", "已刪除 {keys}";
     keys_restored(keys: &str) = "{keys} restored", "已還原 {keys}";
-    keys_restored_but(keys: &str, wiped: usize) = "{keys} restored; the secrets of {wiped} are already erased: add these keys again", "已還原 {keys}；另有 {wiped} 個的密鑰內容已清除，請重新新增";
+    keys_restored_but(keys: &str, wiped: usize) = "{keys} restored; the secrets of {wiped} are already erased: add these keys again", "已還原 {keys}；另有 {wiped} 個的金鑰內容已清除，請重新新增";
     keys_imported(new: usize, restored: usize, known: usize) = "{new} added, {restored} restored, {known} already in the pool", "新增 {new} 個，還原 {restored} 個，{known} 個已在金鑰池中";
     import_keys(keys: &str) = "Add {keys}", "新增 {keys}";
     keys_counted(count) = "upstream key" | "upstream keys", "{count} 個上游金鑰";
@@ -356,7 +356,7 @@ labels! {
         Clear = "These keys are used at once despite earlier errors, and the observed limits of their projects are verified again.", "會立即使用這些金鑰，忽略先前的錯誤，並重新驗證其專案的已知上限。";
         Tag = "", "";
         Move = "Leave blank to keep unchanged.", "留空則維持不變。";
-        Export = "A CSV file without the secrets.", "不含密鑰的 CSV 檔。";
-        Delete = "Requests use other keys at once. Within 24 hours you can undo this; after that the secrets are erased. Log entries remain.", "請求會立即改用其他金鑰。24 小時內可復原，之後會清除密鑰內容。請求記錄會保留。";
+        Export = "A CSV file without the secrets.", "不含金鑰內容的 CSV 檔。";
+        Delete = "Requests use other keys at once. Within 24 hours you can undo this; after that the secrets are erased. Log entries remain.", "請求會立即改用其他金鑰。24 小時內可復原，之後會永久清除金鑰內容。請求記錄會保留。";
     }
 }

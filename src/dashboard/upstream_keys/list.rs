@@ -429,7 +429,7 @@ fn state_cell(context: &PageContext, row: &DashboardKey, key_status: Option<&Key
                 KeyStatusKind::Ready => {
                     @let missing = key_status.map(KeyStatus::missing_models).unwrap_or_default();
                     @if !missing.is_empty() {
-                        span.small.muted.clipped { (language.without_models(&missing.join(", "))) }
+                        span.small.muted.clipped { (language.without_models(&missing.join(language.list_comma()))) }
                     }
                 }
                 KeyStatusKind::Disabled => {}

@@ -1,5 +1,7 @@
 //! The HTML of the usage page.
 
+use std::time::Duration;
+
 use jiff::tz::TimeZone;
 use maud::{Markup, html};
 use strum::VariantArray;
@@ -126,7 +128,7 @@ fn filter_chip(language: Language, query: &UsageQuery, data: &UsageData) -> Mark
 fn range_line(context: &PageContext, data: &UsageData) -> Markup {
     let language = context.language;
     let (range, zone) = (&data.range, zone_of(context, &data.range));
-    let text = |begin, end| language.usage_range(&moment(&zone, begin), &moment(&zone, end));
+    let text = |begin, end| range_text(language, &zone, begin, end);
     let now = range.end.min(context.now);
     let days = match (range.unit, counts_attempts(data)) {
         (_, true) => Some(language.usage_of_days()),
@@ -143,11 +145,23 @@ fn range_line(context: &PageContext, data: &UsageData) -> Markup {
     }
 }
 
-fn moment(zone: &TimeZone, at: Timestamp) -> String {
-    at.to_jiff()
-        .to_zoned(zone.clone())
-        .strftime("%Y-%m-%d %H:%M")
-        .to_string()
+/// Whole days by their first and last dates, anything else by its times.
+fn range_text(language: Language, zone: &TimeZone, begin: Timestamp, end: Timestamp) -> String {
+    let text = |at: Timestamp, format| {
+        let at = at.to_jiff().to_zoned(zone.clone());
+        at.strftime(format).to_string()
+    };
+    let is_midnight = |at| text(at, "%H:%M") == "00:00";
+    let (format, last) = if is_midnight(begin) && is_midnight(end) {
+        ("%Y-%m-%d", end - Duration::from_secs(1))
+    } else {
+        ("%Y-%m-%d %H:%M", end)
+    };
+    let (begin, last) = (text(begin, format), text(last, format));
+    if begin == last {
+        return begin;
+    }
+    language.usage_range(&begin, &last)
 }
 
 /// Bins of days are those of UTC.
@@ -205,12 +219,15 @@ fn totals(language: Language, data: &UsageData) -> Markup {
 fn charts(context: &PageContext, query: &UsageQuery, data: &UsageData) -> Markup {
     let language = context.language;
     let (zone, range) = (zone_of(context, &data.range), &data.range);
+    // The range ends within the running bin, which is drawn as wide as the others.
+    let width = range.bins.first().map(|bin| bin.end - bin.begin);
+    let width = width.unwrap_or_default();
     let bins: Vec<_> = range
         .bins
         .iter()
         .map(|bin| ChartBin {
             begin: bin.begin,
-            end: bin.end,
+            end: bin.end.max(bin.begin + width),
             label: bin_name(&zone, range.width, *bin),
         })
         .collect();
