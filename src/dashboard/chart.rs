@@ -220,7 +220,7 @@ fn table(language: Language, chart: &Chart) -> Markup {
     html! {
         details.quiet #{ (chart.id) "-table" } {
             summary { (language.as_table()) span.visually-hidden { ": " (chart.title) } }
-            div.table.tall { table {
+            div.table.tall tabindex="0" { table {
                 thead { tr { th {} @for series in &chart.series { th.number { (series.name) } } } }
                 tbody { @for index in 0..chart.bins.len() {
                     tr {

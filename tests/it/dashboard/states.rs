@@ -239,7 +239,7 @@ async fn jobs_that_run_and_have_ended_are_accessible() {
     browser.open("/quota/what-if").await;
     browser.fill("number", "1").await;
     browser.click("[type=submit].primary").await;
-    browser.wait_for_text("What the replay cannot know").await;
+    browser.wait_for_text("Choose a longer one").await;
     examination.examine("what-if-ended").await;
     examination.finish();
 }
