@@ -8,7 +8,7 @@ COPY . .
 # The commit that `gemini-pool --version` names: the context has no git.
 ARG GEMINI_POOL_COMMIT=
 RUN --mount=type=cache,target=/usr/local/cargo/registry --mount=type=cache,target=/build/target \
-    LIBSQLITE3_FLAGS="$(cat dist/musl-sqlite-flags)" cargo build --release --locked \
+    cargo build --release --locked \
     && dist/container/image-root /image target/release/gemini-pool /etc/ssl/certs/ca-certificates.crt
 
 FROM scratch

@@ -1,5 +1,5 @@
-//! Rebuilds when a migration is added or removed, because migrations are embedded, and gives a release build its commit
-//! and date.
+//! Rebuilds when a migration is added or removed, because migrations are embedded, gives a release build its commit and
+//! date, and a static one one allocator.
 
 use std::path::Path;
 use std::process::Command;
@@ -19,6 +19,25 @@ fn main() {
         format!("{} (not a release build)", package_version())
     };
     println!("cargo:rustc-env=GEMINI_POOL_VERSION={version}");
+    if env::var("CARGO_CFG_TARGET_ENV").as_deref() == Ok("musl") {
+        replace_allocator_of_c();
+    }
+}
+
+/// Lets C code, which is SQLite, allocate with jemalloc, like the rest of the program. The allocator of musl is slow where threads share
+/// it: an import of 50,000 keys took twice as long. jemalloc's own build can replace it for other C libraries only.
+fn replace_allocator_of_c() {
+    for function in [
+        "malloc",
+        "calloc",
+        "realloc",
+        "free",
+        "aligned_alloc",
+        "posix_memalign",
+        "malloc_usable_size",
+    ] {
+        println!("cargo:rustc-link-arg-bins=-Wl,--defsym={function}=_rjem_{function}");
+    }
 }
 
 fn package_version() -> String {
