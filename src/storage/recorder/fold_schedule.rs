@@ -33,6 +33,8 @@ pub struct FoldSchedule {
     /// A fold was asked for, or is under way.
     is_due: bool,
     journalled: usize,
+    /// Whether there were more than [`FEW_WRITES`] since the journal was empty.
+    is_many: bool,
     /// The portions of a fold of more than [`FEW_WRITES`].
     portion: Portion,
     /// The portions of the other folds.
@@ -47,6 +49,7 @@ impl Default for FoldSchedule {
             oldest: None,
             is_due: false,
             journalled: 0,
+            is_many: false,
             portion: Portion::new(512, PORTION_WRITES, PORTION_TIME),
             few_portion: Portion::new(64, FEW_PORTION_WRITES, FEW_PORTION_TIME),
         }
@@ -84,6 +87,7 @@ impl FoldSchedule {
         self.last_commit = Some(now);
         self.oldest.get_or_insert(now);
         self.journalled += writes;
+        self.is_many |= self.journalled > FEW_WRITES;
     }
 
     /// Makes the whole journal due: something waits for its writes.
@@ -109,7 +113,7 @@ impl FoldSchedule {
 
     /// How many writes the next portion has at most, unless its first entry is larger.
     pub fn portion(&self) -> usize {
-        if self.journalled > FEW_WRITES {
+        if self.is_many {
             self.portion.size()
         } else {
             self.few_portion.size()
@@ -118,7 +122,7 @@ impl FoldSchedule {
 
     /// Counts a portion that was folded, and adapts the next one to the time it took.
     pub fn folded(&mut self, writes: usize, took: Duration) {
-        let portion = if self.journalled > FEW_WRITES {
+        let portion = if self.is_many {
             &mut self.portion
         } else {
             &mut self.few_portion
@@ -126,7 +130,7 @@ impl FoldSchedule {
         portion.adapt(writes, took);
         self.journalled = self.journalled.saturating_sub(writes);
         if self.journalled == 0 {
-            (self.oldest, self.is_due) = (None, false);
+            (self.oldest, self.is_due, self.is_many) = (None, false, false);
         }
     }
 }
