@@ -1,5 +1,5 @@
 //! Rebuilds when a migration is added or removed, because migrations are embedded, gives a release build its commit and
-//! date, and a static one one allocator.
+//! date, and links the C code of a static build to jemalloc.
 
 use std::path::Path;
 use std::process::Command;

@@ -178,7 +178,8 @@ function showCurrentTabs() {
   }
 }
 showCurrentTabs();
-addEventListener("resize", showCurrentTabs);
+// Not with each change of size: on a phone, scrolling makes some, which would undo the scrolling of tabs.
+matchMedia("(max-width: 820px)").addEventListener("change", showCurrentTabs);
 
 // Arrow keys move between the rows of a table, and Enter opens one.
 document.addEventListener("keydown", (event) => {
