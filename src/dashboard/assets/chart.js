@@ -8,7 +8,7 @@
   };
   // A value above zero has at least this share of the height, as in the server's drawing.
   const LEAST = 0.03, explored = new Map();
-  const element = (parent, name, className, text = "") => {
+  const element = (parent, name, className = "", text = "") => {
     const made = document.createElement(name);
     made.className = className;
     made.textContent = text;
@@ -23,7 +23,7 @@
     const zoomed = element(figure, "div", "actions");
     const whole = element(zoomed, "button", "small"), open = element(zoomed, "a", "button small");
     box.tabIndex = 0;
-    box.setAttribute("role", "application");
+    box.role = "application";
     box.setAttribute("aria-describedby", (hint.id = `${figure.id}-keys`));
     said.ariaLive = "polite";
 
@@ -72,7 +72,7 @@
       else location.assign(target);
     };
     const swatches = series.map((one) => {
-      const swatch = element(tip, "span", "");
+      const swatch = element(tip, "span");
       swatch.innerHTML = `<svg width="8" height="8"><rect class="series-${one.colour}" width="8" height="8" rx="2"/></svg> `;
       return swatch;
     });
@@ -87,14 +87,14 @@
       element(tip, "strong", "", label);
       const texts = series.map((one, index) => `${one.name}: ${cells[index + 1].textContent}`);
       texts.forEach((text, index) => element(tip, "div", index === chosen ? "chosen" : "").append(swatches[index], text));
-      if (isTouch && data.log) element(tip, "a", "", data.texts.open).href = link(times[shown], times[shown + 1]);
+      if (isTouch && data.log) element(tip, "a", "", open.textContent).href = link(times[shown], times[shown + 1]);
       const left = u.over.offsetLeft + u.cursor.left, right = box.clientWidth - left;
       tip.style.left = left < right ? `${left + 12}px` : "";
       tip.style.right = left < right ? "" : `${right + 12}px`;
       return `${label}. ${texts[chosen] || texts.join(", ")}`;
     };
     const axis = { stroke: ink, grid: { stroke: line, width: 1 }, ticks: { show: false } };
-    const day = ["\n{MM}-{DD}", null, "\n{MM}-{DD}", null, null, null, 1], size = () => ({ width: box.clientWidth, height: data.picks ? 120 : 180 });
+    const size = () => ({ width: box.clientWidth, height: data.picks ? 120 : 180 });
     const plot = new uPlot({
       ...size(),
       legend: { show: false },
@@ -109,11 +109,11 @@
       },
       axes: [
         {
-          ...axis, size: 40, gap: 6, space: 56, incrs: [60, 300, 900, 1800, 3600, 10800, 21600, 43200, 86400, 172800, 604800, 1209600, 2419200],
+          ...axis, size: 40, gap: 6, space: 56, incrs: [1, 5, 15, 30, 60, 180, 360, 720, 1440, 2880, 10080, 20160, 40320].map((minutes) => minutes * 60),
           values: [
             [86400 * 28, "{YYYY}-{MM}"],
             [86400, "{MM}-{DD}"],
-            [60, "{HH}:{mm}", ...day],
+            [60, "{HH}:{mm}", "\n{MM}-{DD}", null, "\n{MM}-{DD}", null, null, null, 1],
           ],
         },
         {
@@ -132,7 +132,7 @@
           if (u.cursor.event) {
             const { idx, top } = u.cursor, value = u.posToVal(top, "y");
             chosen = -1;
-            if (isStacked) u.data.forEach((stack, index) => { if (index && stack[idx] >= value) chosen = place(index); });
+            if (isStacked) u.data.forEach((stack, index) => index && stack[idx] >= value && (chosen = place(index)));
           }
           show(u);
         }],
