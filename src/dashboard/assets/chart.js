@@ -61,9 +61,10 @@
       }
       return [middles, ...stacks.reverse()];
     };
-    const link = (from, to, query) => {
-      const [since, until] = [Math.max(from * 1000, data.since), Math.min(to * 1000, data.until)].map((time) => new Date(time).toISOString());
-      return `${data.log}${data.log.includes("?") ? "&" : "?"}from=${since}&to=${until}${query ? `&${query}` : ""}`;
+    const link = (from, to, query = "") => {
+      const text = (time) => new Date(time).toISOString();
+      const since = text(Math.max(from * 1000, data.since)), until = text(Math.min(to * 1000, data.until));
+      return `${data.log}${data.log.includes("?") ? "&" : "?"}from=${since}&to=${until}${query && `&${query}`}`;
     };
     const openLog = (event) => {
       if (!data.log || shown == null) return;
