@@ -353,8 +353,8 @@ mod tests {
         let values = [vec![Some(3.0), Some(1.0)], vec![Some(1.0), None]];
         let data = explore::data(Language::English, &chart(ChartKind::Stacked, &bins, values));
         let data: serde_json::Value = serde_json::from_str(&data).unwrap();
-        assert_eq!(data["log"], "/logs?key=7");
-        assert_eq!(data["series"][1]["query"], "outcome=quota,no_key");
+        assert_eq!(data["log"], "/logs?key=7&");
+        assert_eq!(data["series"][1]["query"], "&outcome=quota,no_key");
         assert_eq!(data["times"].as_array().unwrap().len(), 3);
         assert_eq!(data["times"][0], 1_796_032_800);
         assert_eq!(data["series"][1]["values"], serde_json::json!([1.0, null]));

@@ -64,7 +64,7 @@
     const link = (from, to, query = "") => {
       const text = (time) => new Date(time).toISOString();
       const since = text(Math.max(from * 1000, data.since)), until = text(Math.min(to * 1000, data.until));
-      return `${data.log}${data.log.includes("?") ? "&" : "?"}from=${since}&to=${until}${query && `&${query}`}`;
+      return `${data.log}from=${since}&to=${until}${query}`;
     };
     const openLog = (event) => {
       if (!data.log || shown == null) return;

@@ -25,7 +25,11 @@ pub fn data(language: Language, chart: &Chart) -> String {
             .iter()
             .map(|(name, value)| (*name, value.as_str()))
             .collect();
-        href("/logs", &filters)
+        // More filters are appended to it.
+        match href("/logs", &filters) {
+            all if filters.is_empty() => format!("{all}?"),
+            some => format!("{some}&"),
+        }
     });
     let hint = if log.is_some() {
         language.chart_keys_with_log()
@@ -64,14 +68,14 @@ fn series(series: &Series) -> Value {
     // Finer than any screen.
     let rounded = |value: f64| (value * 1e6).round() / 1e6;
     let values = series.values.iter().map(|value| value.map(rounded));
-    let query = series.filter.as_ref().map(|(name, value)| {
-        let query = href("", &[(name, value.as_str())]);
-        query.trim_start_matches('?').to_owned()
-    });
+    let query = series
+        .filter
+        .as_ref()
+        .map(|(name, value)| href("", &[(name, value.as_str())]).replacen('?', "&", 1));
     json!({
         "name": series.name,
         "colour": series.colour,
         "values": values.collect::<Vec<_>>(),
-        "query": query,
+        "query": query.unwrap_or_default(),
     })
 }
