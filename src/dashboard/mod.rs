@@ -44,7 +44,7 @@ use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request};
 use axum::middleware::from_fn_with_state;
 use axum::response::Redirect;
-use axum::routing::{MethodRouter, get, post};
+use axum::routing::{MethodRouter, get};
 use http::{Method, Uri};
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::{DefaultPredicate, NotForContentType, Predicate};
@@ -55,14 +55,17 @@ use crate::backup_download::FILE_TYPE;
 use crate::dashboard::error_page::ErrorPage;
 use crate::dashboard::guard::{Access, accepts_html, guard};
 use crate::dashboard::secure_cookies::secure_cookies;
+use crate::erased_handler::ErasedHandler;
 use crate::error::Error;
 use crate::storage::error::Thing;
 
 type Route = (&'static str, MethodRouter<Arc<App>>);
 
-/// Routes from lines `"path" => handlers;`.
+/// Routes from lines `"path" => get(handler).post(handler);`.
 macro_rules! routes {
-    ($($path:literal => $handlers:expr;)+) => { vec![$(($path, $handlers)),+] };
+    ($($path:literal => $($method:ident($handler:expr)).+;)+) => {
+        vec![$(($path, MethodRouter::new()$(.$method(ErasedHandler::new($handler)))+)),+]
+    };
 }
 
 /// The pages that need no session.
