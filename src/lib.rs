@@ -14,7 +14,6 @@ pub mod config;
 pub mod dashboard;
 pub mod demo;
 pub mod egress_list;
-pub mod erased_handler;
 pub mod error;
 pub mod gemini;
 pub mod http_post;

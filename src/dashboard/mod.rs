@@ -13,6 +13,7 @@ pub mod client_keys;
 pub mod comparison;
 pub mod components;
 pub mod egress_proxies;
+pub mod erased_handler;
 pub mod error_page;
 pub mod form_parts;
 pub mod guard;
@@ -52,10 +53,11 @@ use tower_http::compression::predicate::{DefaultPredicate, NotForContentType, Pr
 use crate::app::App;
 use crate::auth::session;
 use crate::backup_download::FILE_TYPE;
+use crate::dashboard::erased_handler::ErasedHandler;
 use crate::dashboard::error_page::ErrorPage;
 use crate::dashboard::guard::{Access, accepts_html, guard};
 use crate::dashboard::secure_cookies::secure_cookies;
-use crate::erased_handler::ErasedHandler;
+
 use crate::error::Error;
 use crate::storage::error::Thing;
 
