@@ -57,7 +57,6 @@ use crate::dashboard::erased_handler::ErasedHandler;
 use crate::dashboard::error_page::ErrorPage;
 use crate::dashboard::guard::{Access, accepts_html, guard};
 use crate::dashboard::secure_cookies::secure_cookies;
-
 use crate::error::Error;
 use crate::storage::error::Thing;
 

@@ -29,7 +29,7 @@ translations! {
     quota_projects(projects) = "more project" | "more projects", " {projects} 個專案";
     quota_every_model = "All models", "所有模型";
     quota_by_project = "Projects", "專案";
-    quota_by_project_hint = "Those with the least left first. Each cell has the usage and the limit that is used up most, counted by this server.", "剩餘最少者在前。每格為本伺服器統計的用量，以及使用比例最高的上限。";
+    quota_by_project_hint = "Those with the least left first. Each cell has the usage and the limit that is used up most, counted by this server: requests per day, unless another measure is named.", "剩餘最少者在前。每格為本伺服器統計的用量，以及使用比例最高的上限；未標明者為每日請求數。";
     quota_more_models(models: &str) = "{models} more models: choose one in the filter.", "另有 {models} 個模型，請在篩選中選擇。";
     quota_other_projects(projects: &str) = "{projects} other projects, requests per day", "其他 {projects} 個專案（每日請求數）";
     quota_no_working_key = "no working key", "沒有可用的金鑰";
