@@ -4,5 +4,6 @@ mod build_script;
 mod commands;
 mod container;
 mod debian;
+mod dependencies;
 mod documents;
 mod service;

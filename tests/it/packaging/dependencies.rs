@@ -1,0 +1,33 @@
+//! The dependencies have the licences, sources and versions that `deny.toml` allows.
+
+use std::io::Write;
+use std::path::Path;
+use std::process::Command;
+
+#[test]
+fn licences_sources_and_versions_are_those_that_are_allowed() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let program = root.join("target/cargo-deny/bin/cargo-deny");
+    if !program.exists() {
+        let required =
+            std::env::var("GEMINI_POOL_CARGO_DENY").is_ok_and(|needed| needed == "required");
+        assert!(!required, "cargo-deny is not installed");
+        // Standard error of passing tests is hidden if it is written with the print macros.
+        std::io::stderr()
+            .write_all(b"skipped: cargo-deny, which tests/run installs\n")
+            .unwrap();
+        return;
+    }
+    let checked = Command::new(program)
+        .current_dir(root)
+        .args(["--locked", "check", "licenses", "bans", "sources"])
+        .output()
+        .unwrap();
+    let report = String::from_utf8_lossy(&checked.stderr);
+    assert!(checked.status.success(), "{report}");
+    let summary = String::from_utf8_lossy(&checked.stdout);
+    assert!(
+        summary.contains("bans ok, licenses ok, sources ok"),
+        "{summary}{report}"
+    );
+}
