@@ -89,6 +89,8 @@ impl AlertTargetKind {
     Serialize,
     Deserialize,
     EnumString,
+    IntoStaticStr,
+    VariantArray,
     utoipa::ToSchema,
 )]
 pub enum AlertLanguage {
@@ -100,6 +102,14 @@ pub enum AlertLanguage {
     #[serde(rename = "zh-Hant-TW")]
     #[strum(serialize = "zh-Hant-TW")]
     TraditionalChinese,
+}
+
+impl AlertLanguage {
+    pub const ALL: &[Self] = Self::VARIANTS;
+
+    pub fn name(self) -> &'static str {
+        self.into()
+    }
 }
 
 /// What an admin chooses for a target.

@@ -26,6 +26,7 @@ pub struct AlertTargetForm {
     port: String,
     security: String,
     user: String,
+    language: String,
     event: Vec<String>,
     quiet_from: String,
     quiet_to: String,
@@ -46,6 +47,7 @@ impl AlertTargetForm {
             port: input.port,
             security: input.security,
             user: input.user,
+            language: input.language.name().to_owned(),
             event: input
                 .events
                 .iter()
@@ -56,7 +58,8 @@ impl AlertTargetForm {
         }
     }
 
-    /// What was submitted for a target of this kind, whose quiet hours are in this zone and whose messages are in this language.
+    /// What was submitted for a target of this kind, whose quiet hours are in this zone, and whose messages are in this language
+    /// if none was chosen.
     pub fn input(
         &self,
         kind: AlertTargetKind,
@@ -80,7 +83,7 @@ impl AlertTargetForm {
             quiet_from: self.quiet_from.clone(),
             quiet_to: self.quiet_to.clone(),
             zone: zone.to_owned(),
-            language,
+            language: self.language.parse().unwrap_or(language),
         }
     }
 
@@ -96,10 +99,15 @@ impl AlertTargetForm {
         let error = |name: &str| errors.get(name).map(|invalid| text_of(language, *invalid));
         let time =
             |id: &str, value: &str| html! { input #(id) name=(id) type="time" value=(value); };
+        let languages: Vec<_> = AlertLanguage::ALL
+            .iter()
+            .map(|choice| (choice.name(), Language::of_alerts(*choice).native_name()))
+            .collect();
         let receiver = html! {
             input type="hidden" name="kind" value=(kind.name());
             (field("name", language.alert_target_name(), None, error("name"), text_input("name", &self.name)))
             (self.receiver_fields(language, kind, is_new, errors))
+            (field("language", language.alert_language(), None, None, select("language", "language", &self.language, &languages)))
         };
         let events = html! {
             fieldset {

@@ -15,7 +15,6 @@ use crate::pool::clients::client_key::ClientLimit;
 use crate::pool::egress::condition::EgressState;
 use crate::pool::health::verdict::Rule;
 use crate::pool::keys::upstream_key::Billing;
-use crate::storage::alert_targets::AlertLanguage;
 
 /// One field of a change: created fields have only `after`, deleted fields only `before`.
 #[derive(Debug, PartialEq, Eq)]
@@ -160,10 +159,7 @@ fn word_label(language: Language, field: &str, word: &str) -> Option<&'static st
             TokenAccess::Write => Some(language.token_write()),
         },
         "scopes" => word.parse().ok().map(|scope| language.api_scope(scope)),
-        "language" => match word.parse().ok()? {
-            AlertLanguage::English => Some(Language::English.native_name()),
-            AlertLanguage::TraditionalChinese => Some(Language::TraditionalChinese.native_name()),
-        },
+        "language" => Some(Language::of_alerts(word.parse().ok()?).native_name()),
         "outcome" => match word {
             "failed" => Some(language.outcome_failed()),
             "running" => Some(language.outcome_running()),

@@ -78,6 +78,7 @@ translations! {
     mail_plain = "none (only on the same machine)", "無（僅限同一部主機）";
     mail_user = "User", "使用者";
     mail_user_hint = "Leave blank if the server needs no password.", "若伺服器不需要密碼，請留空。";
+    alert_language = "Language of messages", "訊息語言";
     quiet_from = "Quiet hours from", "勿擾時段開始";
     quiet_to = "to", "結束";
     quiet_hint(zone: &str) = "In this time only critical alerts are sent; the others follow at its end. Times in {zone}. Blank: none.", "此時段內只送出嚴重警示，其他警示在時段結束後送出。時間以時區 {zone} 為準。留空表示不設定。";
@@ -126,6 +127,14 @@ labels! {
 }
 
 impl Language {
+    /// The same language for pages.
+    pub fn of_alerts(language: AlertLanguage) -> Self {
+        match language {
+            AlertLanguage::English => Self::English,
+            AlertLanguage::TraditionalChinese => Self::TraditionalChinese,
+        }
+    }
+
     /// The same language for messages.
     pub fn of_messages(self) -> AlertLanguage {
         match self {

@@ -1,6 +1,6 @@
 //! Alert targets are created, tested, changed and deleted on their page, and no secret is shown again.
 
-use gemini_pool::storage::alert_targets;
+use gemini_pool::storage::alert_targets::{self, AlertLanguage};
 use gemini_pool::storage::audit::{self, AuditFilter};
 
 use crate::alerts::receivers::Receiver;
@@ -182,6 +182,15 @@ async fn a_target_is_added_and_deleted_in_a_browser() {
     browser.fill("Chat", "-1001").await;
     browser.click("Create target").await;
     browser.wait_for_text("ops chat created").await;
+    browser.click("Edit").await;
+    browser
+        .inject("document.querySelector('#language').value = 'zh-Hant-TW'")
+        .await;
+    browser.click("Save").await;
+    browser.wait_for_text("ops chat saved").await;
+    let targets = alert_targets::list(&pool.app.db).await.unwrap();
+    let language = targets[0].terms.language;
+    assert_eq!(language, AlertLanguage::TraditionalChinese);
     browser.click("Delete").await;
     browser.click("Delete target").await;
     browser.wait_for_text("ops chat deleted").await;
