@@ -283,7 +283,7 @@ fn edit_form(
         false,
         errors,
     );
-    let address = html! { p.muted { (language.alert_address()) ": " span.mono { (target.terms.shown_address()) } } };
+    let address = html! { p.muted { (language.alert_address()) (language.colon()) span.mono { (target.terms.shown_address()) } } };
     form_page(context, &title, address, &action, language.save(), fields)
 }
 

@@ -120,7 +120,7 @@ fn forecast_row(
                 span { (number(totals.held_back)) span.muted { " / " (number(offering)) } }
             }
             td data-label=(language.next_ready()) {
-                @if let Some(at) = totals.next_ready_at { (until(context, at, context.now)) }
+                @match totals.next_ready_at { Some(at) => (until(context, at, context.now)), None => span.muted { "–" } }
             }
         }
     }

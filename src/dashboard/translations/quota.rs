@@ -29,7 +29,7 @@ translations! {
     quota_projects(projects) = "more project" | "more projects", " {projects} 個專案";
     quota_every_model = "All models", "所有模型";
     quota_by_project = "Projects", "專案";
-    quota_by_project_hint = "Those with the least left first. Each cell has the usage and the limit that is used up most, counted by this server: requests per day, unless another measure is named.", "剩餘最少者在前。每格為本伺服器統計的用量，以及使用比例最高的上限；未標明者為每日請求數。";
+    quota_by_project_hint = "Those with the least left first. Each cell has the usage and the limit that is used up most, counted by this server: requests per day, unless another measure is named.", "剩餘最少者在前。每格為本伺服器統計的用量，以及使用比例最高的上限；未另標明者為每日請求數。";
     quota_more_models(models: &str) = "{models} more models: choose one in the filter.", "另有 {models} 個模型，請在篩選中選擇。";
     quota_other_projects(projects: &str) = "{projects} other projects, requests per day", "其他 {projects} 個專案（每日請求數）";
     quota_no_working_key = "no working key", "沒有可用的金鑰";
@@ -46,7 +46,7 @@ translations! {
     what_if_value = "New value", "新的值";
     what_if_value_hint = "For every change but the order of keys", "用於金鑰順序以外的變更";
     what_if_order_hint = "Only for a change of the order", "僅用於變更順序";
-    what_if_span = "Requests of the last", "請求時間範圍";
+    what_if_span = "Requests from the last", "請求時間範圍";
     what_if_hours(hours: u32) = "{hours} h", "最近 {hours} 小時";
     what_if_run = "Replay", "重播";
     what_if_bad_value = "Enter a whole number without separators: seconds up to 3600, attempts from 1 to 100, concurrent requests up to 10000, projects from 1 to 10000", "請輸入整數，不加千分位：秒數最多 3600，嘗試次數 1 到 100，同時請求數最多 10000，專案數 1 到 10000";
