@@ -223,7 +223,7 @@ async fn bodies_are_deleted_by_their_own_limits_and_with_their_rows() {
 
     let limit = (total - 1).to_string();
     pool.set(&[("body_log_max_total_bytes", &limit)]).await;
-    // By the task of the server, which sees the change; a pass of the test at the same time would delete one more.
+    // The task of the server sees the change and deletes the body; a pass of the test beside it would delete one more.
     eventually("the oldest body is deleted", async || {
         (kept_ids(&pool).await.len() < ids.len()).then_some(())
     })
