@@ -5,6 +5,7 @@ use gemini_pool::demo::fake_gemini::{FakeConfig, FakeGemini};
 
 use sqlx::Connection;
 
+use crate::dashboard::pages::examine_open_page;
 use crate::support::admin::AdminClient;
 use crate::support::browser::Browser;
 use crate::support::requests::GENERATE_BODY;
@@ -172,6 +173,8 @@ async fn a_page_says_that_the_server_is_gone_and_recovers_with_it() {
         .wait_for_text("The connection to the server is lost. Last update:")
         .await;
     browser.wait_for_text("Disconnected").await;
+    let problems = examine_open_page(&browser, "server-gone").await;
+    assert_eq!(problems, [""; 0], "{}", problems.join("\n"));
     drop(folder);
 }
 
