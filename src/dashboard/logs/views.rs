@@ -139,7 +139,7 @@ pub fn menu(context: &PageContext, query: &LogQuery, views: &[LogView]) -> Marku
                         (back)
                         input name="name" value=(view.name) required maxlength=(MAX_NAME) aria-label=(language.name_of_view(&view.name)) autocomplete="off";
                         button.small type="submit" { (language.rename()) }
-                        button.small.danger type="submit" name="delete" value="yes" aria-label=(language.delete_view(&view.name)) { (language.delete()) }
+                        button.small.danger type="submit" name="delete" value="yes" aria-label=(language.delete_view(&view.name)) { (language.delete_now()) }
                     }
                 }
                 @if views.is_empty() { p.hint { (language.no_views()) } }

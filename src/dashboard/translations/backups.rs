@@ -21,7 +21,7 @@ translations! {
     backup_actions = "Actions", "動作";
     download = "Download", "下載";
     download_of(name: &str) = "Download {name}", "下載 {name}";
-    delete_of(name: &str) = "Delete {name}", "刪除 {name}";
+    delete_of(name: &str) = "Delete {name}…", "刪除 {name}…";
     backup_copying = "Copying the database", "正在複製資料庫";
     backup_copied(done: &str, whole: &str) = "{done} of at most {whole}", "已複製 {done}，最多 {whole}";
     backup_checking = "Verifying the copy", "正在驗證副本";

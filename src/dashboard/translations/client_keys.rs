@@ -147,7 +147,7 @@ labels! {
         Enable = "Enable", "啟用";
         Disable = "Disable", "停用";
         Update = "Change…", "變更…";
-        Delete = "Delete", "刪除";
+        Delete = "Delete…", "刪除…";
     }
 
     /// The question before an action, which is also the label of its button.

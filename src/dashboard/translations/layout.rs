@@ -63,7 +63,9 @@ translations! {
     times_in(zone: &str) = "Times in {zone}", "時間以 {zone} 顯示";
     last_update = "Last update:", "最後更新：";
     edit = "Edit", "編輯";
-    delete = "Delete", "刪除";
+    // Of what asks before it deletes.
+    delete = "Delete…", "刪除…";
+    delete_now = "Delete", "刪除";
     enable = "Enable", "啟用";
     disable = "Disable", "停用";
     back = "Back", "返回";

@@ -191,7 +191,7 @@ async fn a_target_is_added_and_deleted_in_a_browser() {
     let targets = alert_targets::list(&pool.app.db).await.unwrap();
     let language = targets[0].terms.language;
     assert_eq!(language, AlertLanguage::TraditionalChinese);
-    browser.click("Delete").await;
+    browser.click("Delete…").await;
     browser.click("Delete target").await;
     browser.wait_for_text("ops chat deleted").await;
     browser.wait_for_text("No targets yet").await;

@@ -23,7 +23,7 @@ async fn a_backup_is_listed_when_it_is_complete_until_it_is_deleted() {
         .wait_for_text("Enter your password to continue")
         .await;
     browser.click("Cancel").await;
-    browser.click("Delete").await;
+    browser.click("Delete…").await;
     browser.click("Delete backup").await;
     browser.wait_for_text("Deleted pool-").await;
     browser.wait_for_text("No backups yet").await;

@@ -73,7 +73,7 @@ async fn a_client_key_is_created_shown_once_limited_disabled_and_deleted() {
     browser.wait_for_text("notebook is enabled").await;
     assert_eq!(send_request(&pool, &secret).await, 200);
 
-    browser.click("Delete").await;
+    browser.click("Delete…").await;
     browser.click("Delete key").await;
     browser
         .wait_for_text("Deleted the client key of notebook")
@@ -234,7 +234,7 @@ async fn many_client_keys_are_changed_at_once_and_back() {
     assert_eq!(fallback().await, json!(null));
 
     browser.fill("scope", "all 40 that match").await;
-    browser.click("Delete").await;
+    browser.click("Delete…").await;
     browser.wait_for_text("Delete 40 client keys").await;
     browser.click("Delete 40 client keys").await;
     browser.wait_for_text("40 client keys deleted").await;

@@ -102,7 +102,11 @@ async fn pages_with_something_open_are_accessible() {
             "Delete 1 upstream key",
         ),
         ("/upstream-keys", &["[data-select-all]", "Tag…"], "Add tags"),
-        ("/client-keys", &["[data-select-all]", "Delete"], "Delete 1"),
+        (
+            "/client-keys",
+            &["[data-select-all]", "Delete…"],
+            "Delete 1",
+        ),
         ("/status", &[".chart summary"], "Success"),
         (
             "/client-keys/1/rotate",

@@ -1,22 +1,16 @@
 //! The dependencies have the licences, sources and versions that `deny.toml` allows.
 
-use std::io::Write;
 use std::path::Path;
 use std::process::Command;
+
+use crate::support::test_tools;
 
 #[test]
 fn licences_sources_and_versions_are_those_that_are_allowed() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let program = root.join("target/cargo-deny/bin/cargo-deny");
     if !program.exists() {
-        let required =
-            std::env::var("GEMINI_POOL_CARGO_DENY").is_ok_and(|needed| needed == "required");
-        assert!(!required, "cargo-deny is not installed");
-        // Standard error of passing tests is hidden if it is written with the print macros.
-        std::io::stderr()
-            .write_all(b"skipped: cargo-deny, which tests/run installs\n")
-            .unwrap();
-        return;
+        return test_tools::skip("cargo-deny");
     }
     let checked = Command::new(program)
         .current_dir(root)

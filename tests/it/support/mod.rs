@@ -11,6 +11,7 @@ pub mod raw_http;
 pub mod recording;
 pub mod requests;
 pub mod sdk_scripts;
+pub mod test_tools;
 pub mod tls;
 pub mod uploads;
 pub mod webdriver;
