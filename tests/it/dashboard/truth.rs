@@ -8,7 +8,7 @@ use gemini_pool::pool::health::cooldown::Cooldown;
 use gemini_pool::pool::health::verdict::Rule;
 use gemini_pool::pool::keys::upstream_key::UpstreamKeyId;
 
-use crate::dashboard::pages::NAVIGATION;
+use crate::dashboard::pages::{NAVIGATION, examine_open_page};
 use crate::support::admin::AdminClient;
 use crate::support::browser::Browser;
 use crate::support::proxies::TestProxy;
@@ -28,6 +28,17 @@ async fn assert_on_every_page(admin: &mut AdminClient, text: &str) {
         let page = admin.get_page(path).await;
         assert!(page.contains(text), "{path}: {page}");
     }
+}
+
+/// Every page, as it looks in this state, is accessible and well laid out.
+async fn examine_every_page(browser: &Browser, state: &str) {
+    let mut problems = Vec::new();
+    for path in NAVIGATION {
+        browser.open(path).await;
+        let name = format!("{state}{}", path.replace('/', "-"));
+        problems.extend(examine_open_page(browser, &name).await);
+    }
+    assert_eq!(problems, [""; 0], "{}", problems.join("\n"));
 }
 
 #[tokio::test]
@@ -79,6 +90,12 @@ async fn every_page_says_that_the_session_has_ended() {
     }
     let links = browser.texts("[data-session-over] a").await;
     assert_eq!(links, ["Sign in"]);
+
+    browser.open("/settings").await;
+    browser.take_session().await;
+    browser.wait_for_text(SESSION_OVER).await;
+    let problems = examine_open_page(&browser, "session-over").await;
+    assert_eq!(problems, [""; 0], "{}", problems.join("\n"));
 }
 
 #[tokio::test]
@@ -103,6 +120,7 @@ async fn an_unreachable_google_is_on_every_page() {
     assert_on_every_page(&mut admin, "Google cannot be reached:").await;
     if let Some(browser) = &browser {
         browser.wait_for_text("Google cannot be reached:").await;
+        examine_every_page(browser, "google-unreachable").await;
     }
 }
 
@@ -124,6 +142,8 @@ async fn dead_keys_are_on_every_page_until_another_one_works() {
     assert!(page.contains("No upstream key is usable."), "{page}");
     if let Some(browser) = &browser {
         browser.wait_for_text("No upstream key is usable.").await;
+        examine_every_page(browser, "keys-dead").await;
+        browser.open("/usage").await;
     }
     pool.add_upstream_key("AIza-key-of-the-truth-0000000002")
         .await;
@@ -144,6 +164,10 @@ async fn dead_keys_are_on_every_page_until_another_one_works() {
 #[tokio::test]
 async fn a_full_disk_is_on_every_page() {
     let pool = pool().await;
+    let browser = Browser::start(&pool).await;
+    if let Some(browser) = &browser {
+        browser.sign_in().await;
+    }
     let mut admin = AdminClient::sign_in(&pool).await;
     pool.allow_pages(1).await;
 
@@ -169,6 +193,9 @@ async fn a_full_disk_is_on_every_page() {
             texts.iter().any(|text| page.contains(text)),
             "{path}: {page}"
         );
+    }
+    if let Some(browser) = &browser {
+        examine_every_page(browser, "disk-full").await;
     }
     pool.allow_pages(u32::MAX / 4).await;
 }
