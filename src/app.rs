@@ -406,6 +406,12 @@ impl App {
         overview
     }
 
+    /// Whether so many rows wait to be written that every request is refused.
+    pub fn has_too_many_pending_rows(&self) -> bool {
+        let most = self.settings().max_pending_rows;
+        self.recorder.pending() >= usize::try_from(most).unwrap_or(usize::MAX)
+    }
+
     /// Why no request can be served now. What the upstream answered is redacted for pages.
     pub fn service_problem(&self, now: Timestamp) -> Option<ServiceProblem> {
         let redact = |text: String| self.redactor().redact_for_row(&text);

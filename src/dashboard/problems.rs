@@ -26,9 +26,7 @@ pub fn view(language: Language, problems: &[PoolProblem]) -> Markup {
     if problems.is_empty() {
         return html! {};
     }
-    let is_serving = !problems
-        .iter()
-        .any(|problem| matches!(problem, PoolProblem::Service(_)));
+    let is_serving = !problems.iter().any(PoolProblem::stops_service);
     html! {
         div.notice.failed role="alert" {
             (mark(Tone::Bad))
@@ -58,6 +56,7 @@ fn text(language: Language, problem: &PoolProblem) -> String {
         PoolProblem::Service(ServiceProblem::NoUsableKey) => {
             language.problem_no_usable_key().to_owned()
         }
+        PoolProblem::TooManyPendingRows => language.problem_pending_rows().to_owned(),
         PoolProblem::Write(WriteProblem::Disk) => language.problem_disk().to_owned(),
         PoolProblem::Write(
             WriteProblem::Moved

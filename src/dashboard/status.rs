@@ -27,6 +27,7 @@ use crate::dashboard::error_page::ErrorPage;
 use crate::dashboard::layout::{self, Section, heading};
 use crate::dashboard::live::{LiveUpdates, SentParts, stream_updates};
 use crate::dashboard::page_context::PageContext;
+use crate::dashboard::pool_problem::{self, PoolProblem};
 use crate::dashboard::status::onboarding::Onboarding;
 use crate::dashboard::translations::Language;
 use crate::error::Error;
@@ -56,6 +57,7 @@ struct StatusData {
     overview: PoolOverview,
     traffic: Traffic,
     pending_rows: usize,
+    problems: Vec<PoolProblem>,
     problem: Option<WriteProblem>,
     low_disk: Option<LowDisk>,
     database: PathBuf,
@@ -146,6 +148,7 @@ impl StatusData {
             traffic: Traffic::default(),
             overview: PoolOverview::default(),
             pending_rows: 0,
+            problems: Vec::new(),
             problem: None,
             low_disk: None,
             database: app.db.path().clone(),
@@ -172,6 +175,7 @@ impl StatusData {
         app.probe_requests.refresh().await;
         self.overview = app.overview(context.now).await;
         self.pending_rows = app.recorder.pending();
+        self.problems = pool_problem::find(app);
         self.problem = app.recorder.problem();
         self.low_disk = *app.low_disk.lock();
         self.queued_requests = app.key_queue.len();
@@ -224,7 +228,7 @@ fn parts(context: &PageContext, data: &StatusData) -> [(&'static str, Markup); 8
     let spans: Vec<_> = spans.collect();
     [
         part("steps", onboarding::view(context, &data.onboarding)),
-        part("serving", serving_notice(context, &data.overview)),
+        part("serving", serving_notice(context, data)),
         part("attention", attention(context, data)),
         part(
             "keys",
@@ -260,28 +264,28 @@ fn parts(context: &PageContext, data: &StatusData) -> [(&'static str, Markup); 8
     ]
 }
 
-/// Whether the pool can serve requests.
-fn serving_notice(context: &PageContext, overview: &PoolOverview) -> Markup {
-    let language = context.language;
+/// Whether the pool can serve and record requests.
+fn serving_notice(context: &PageContext, data: &StatusData) -> Markup {
+    let (language, overview) = (context.language, &data.overview);
     let keys = overview.keys();
     if keys == 0 {
         return html! {};
     }
-    let can_serve = overview.usable > 0
-        && overview.address_throttled_until.is_none()
-        && overview.wrong_answer.is_none()
-        && overview.connection_error.is_none();
-    let (tone, class, label) = if can_serve {
-        (Tone::Good, "done", language.can_serve())
-    } else {
+    let (tone, class, label) = if data.problems.iter().any(PoolProblem::stops_service) {
         (Tone::Bad, "failed", language.cannot_serve())
+    } else if data.problem.is_some() {
+        (Tone::Wait, "warning", language.serves_unrecorded())
+    } else {
+        (Tone::Good, "done", language.can_serve())
     };
+    let has_too_many = data.problems.contains(&PoolProblem::TooManyPendingRows);
     let soonest = overview.next_ready_at.filter(|_| overview.usable == 0);
     html! {
         div.notice.(class) role="status" {
             (mark(tone))
             p {
                 strong { (label) } " · " (language.keys_usable(&number(overview.usable), &number(keys)))
+                @if has_too_many { " · " (language.problem_pending_rows()) }
                 @if let Some(at) = overview.address_throttled_until { " · " (language.address_throttled()) " " (until(context, at, context.now)) }
                 @if let Some(at) = soonest { " · " (language.next_key_ready()) " " (until(context, at, context.now)) }
             }
@@ -294,7 +298,8 @@ fn attention(context: &PageContext, data: &StatusData) -> Markup {
     let language = context.language;
     let mut items = Vec::new();
     if let Some(problem) = data.problem {
-        let (file, rows) = (data.database.display(), number(data.pending_rows));
+        let file = data.database.display();
+        let rows = language.log_rows_counted(data.pending_rows);
         let text = match problem {
             WriteProblem::Moved => Language::database_moved,
             WriteProblem::Damaged => Language::database_damaged,
@@ -384,7 +389,7 @@ fn health(context: &PageContext, data: &StatusData) -> Markup {
     html! {
         dl.facts {
             dt { (language.writer()) }
-            dd { (badge(tone, label)) " " span.muted { (language.rows_waiting(&number(data.pending_rows))) } }
+            dd { (badge(tone, label)) " " span.muted { (language.rows_waiting(&language.log_rows_counted(data.pending_rows))) } }
             dt { (language.requests_in_flight()) } dd { (number(data.overview.in_flight)) }
             dt { (language.requests_queued()) } dd { (number(data.queued_requests)) }
             dt { (language.keys_at_rest()) } dd { (encryption_fact(language, &data.encryption)) }

@@ -209,8 +209,7 @@ fn check_scopes(client: &ClientKey, address: IpAddr, target: &Target) -> Result<
 
 /// Refuses a request while too many rows wait to be written.
 fn check_backlog(app: &App, record: &mut Record) -> Result<(), Refusal> {
-    let most = app.settings().max_pending_rows;
-    if app.recorder.pending() >= usize::try_from(most).unwrap_or(usize::MAX) {
+    if app.has_too_many_pending_rows() {
         // A row for each refusal would fill the memory further; one row counts them all.
         record.leave_out();
         app.unrecorded_refusals.fetch_add(1, Ordering::Relaxed);

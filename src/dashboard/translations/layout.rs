@@ -57,6 +57,7 @@ translations! {
     problem_wrong_answer(answer: &str) = "The upstream does not answer like Gemini: {answer}.", "上游的回應並非來自 Gemini：{answer}。";
     problem_throttled = "Google is limiting the IP address of this server.", "Google 正在限制此伺服器的 IP 位址。";
     problem_no_usable_key = "No upstream key is usable.", "沒有可用的上游金鑰。";
+    problem_pending_rows = "Too many log rows wait to be written.", "等待寫入的請求記錄過多。";
     problem_disk = "The disk of the database is full or fails.", "資料庫所在的磁碟已滿或發生錯誤。";
     problem_write = "The database cannot be written.", "無法寫入資料庫。";
     problem_low_disk = "The disk of the database is nearly full.", "資料庫所在的磁碟空間即將用盡。";

@@ -5,6 +5,7 @@ use crate::storage::traffic::TrafficSpan;
 
 translations! {
     can_serve = "Ready to serve", "服務正常";
+    serves_unrecorded = "Requests are served, but not recorded", "服務正常，但無法寫入請求記錄";
     cannot_serve = "Cannot serve requests", "服務中斷";
     no_keys_title = "No upstream keys yet", "還沒有上游金鑰";
     keys_usable(usable: &str, keys: &str) = "{usable} of {keys} upstream keys are usable", "{keys} 個上游金鑰中有 {usable} 個可用";
@@ -71,11 +72,11 @@ translations! {
     keys_misconfigured(keys: &str) = "{keys} in projects that do not allow the Gemini API", "{keys}所屬的專案設定不允許使用 Gemini API";
     upstream_unreachable(error: &str) = "Google cannot be reached: {error}. Check the network of this server, its proxy variables and UPSTREAM_URL.", "無法連線到 Google，錯誤訊息為「{error}」。請檢查此伺服器的網路、代理環境變數與 UPSTREAM_URL。";
     upstream_wrong(answer: &str) = "The last answers were not Gemini's ({answer}). Check UPSTREAM_URL, and what stands between this server and Google.", "最近的回應並非來自 Gemini，內容為「{answer}」。請檢查 UPSTREAM_URL，以及此伺服器與 Google 之間的代理。";
-    database_moved(file: &str, rows: &str) = "The database file {file} was moved, deleted or replaced; {rows} log rows are kept in memory. Move it back, or stop the server and restore a backup.", "資料庫檔案 {file} 已被移動、刪除或取代，有 {rows} 筆請求記錄暫存在記憶體。請將檔案移回原處，或停止伺服器後還原備份。";
-    database_damaged(file: &str, rows: &str) = "The database file {file} is damaged; {rows} log rows are kept in memory. Stop the server and restore a backup.", "資料庫檔案 {file} 已損毀，有 {rows} 筆請求記錄暫存在記憶體。請停止伺服器並還原備份。";
-    disk_failing(file: &str, rows: &str) = "The disk of {file} is full or fails; {rows} log rows are kept in memory. Free space, or check the disk.", "{file} 所在的磁碟已滿或發生錯誤，有 {rows} 筆請求記錄暫存在記憶體。請釋出空間或檢查磁碟。";
-    database_locked(file: &str, rows: &str) = "The database cannot be written; {rows} log rows are kept in memory. Check for another program that locks {file}.", "無法寫入資料庫 {file}，有 {rows} 筆請求記錄暫存在記憶體。請檢查是否有其他程式鎖定它。";
-    database_failing(file: &str, rows: &str) = "The database cannot be written; {rows} log rows are kept in memory. The log of the server has the error of {file}.", "無法寫入資料庫，有 {rows} 筆請求記錄暫存在記憶體。{file} 的錯誤請見伺服器記錄。";
+    database_moved(file: &str, rows: &str) = "The database file {file} was moved, deleted or replaced; {rows} kept in memory. Move it back, or stop the server and restore a backup.", "資料庫檔案 {file} 已被移動、刪除或取代，有 {rows}暫存在記憶體。請將檔案移回原處，或停止伺服器後還原備份。";
+    database_damaged(file: &str, rows: &str) = "The database file {file} is damaged; {rows} kept in memory. Stop the server and restore a backup.", "資料庫檔案 {file} 已損毀，有 {rows}暫存在記憶體。請停止伺服器並還原備份。";
+    disk_failing(file: &str, rows: &str) = "The disk of {file} is full or fails; {rows} kept in memory. Free space, or check the disk.", "{file} 所在的磁碟已滿或發生錯誤，有 {rows}暫存在記憶體。請釋出空間或檢查磁碟。";
+    database_locked(file: &str, rows: &str) = "The database cannot be written; {rows} kept in memory. Check for another program that locks {file}.", "無法寫入資料庫 {file}，有 {rows}暫存在記憶體。請檢查是否有其他程式鎖定它。";
+    database_failing(file: &str, rows: &str) = "The database cannot be written; {rows} kept in memory. The log of the server has the error of {file}.", "無法寫入資料庫，有 {rows}暫存在記憶體。{file} 的錯誤請見伺服器記錄。";
     disk_nearly_full(file: &str, free: &str) = "The disk of {file} is nearly full ({free} are free): the oldest log entries are deleted early, except those of the last day. Free space on it.", "{file} 所在的磁碟空間即將用盡（剩餘 {free}）：系統會提前刪除最舊的請求記錄，最近一天的記錄除外。請釋出空間。";
     disk_nearly_full_with_short_log(file: &str, free: &str) = "The disk of {file} is nearly full ({free} are free), and the log has only entries of the last day, which are not deleted for it. Free space before requests can no longer be recorded.", "{file} 所在的磁碟空間即將用盡（剩餘 {free}），而請求記錄只剩最近一天，不會因此刪除。請儘快釋出空間，以免無法寫入請求記錄。";
     no_backup = "No backup yet", "尚未備份";
@@ -91,7 +92,8 @@ translations! {
     writer = "Database writes", "資料庫寫入";
     writer_fine = "working", "正常";
     writer_failing = "failing", "無法寫入";
-    rows_waiting(rows: &str) = "{rows} rows pending", "{rows} 筆待寫入";
+    rows_waiting(rows: &str) = "{rows} pending", "{rows}待寫入";
+    log_rows_counted(count) = "log row" | "log rows", "{count} 筆請求記錄";
     requests_in_flight = "Running requests", "處理中的請求";
     requests_queued = "Queued requests", "排隊中的請求";
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use gemini_pool::clock::{self, Timestamp};
+use gemini_pool::demo::fake_gemini::FakeConfig;
 use gemini_pool::demo::fake_gemini::behaviour::{Behaviour, FakeKey};
 use gemini_pool::pool::health::cooldown::Cooldown;
 use gemini_pool::pool::health::verdict::Rule;
@@ -163,7 +164,9 @@ async fn dead_keys_are_on_every_page_until_another_one_works() {
 
 #[tokio::test]
 async fn a_full_disk_is_on_every_page() {
-    let pool = pool().await;
+    let config = FakeConfig::with_keys([FakeKey::healthy(KEY, "projects/1")]);
+    let settings = [("max_pending_rows", "8"), ("commit_wait_ms", "10")];
+    let pool = TestPool::start_with(config, &settings).await;
     let browser = Browser::start(&pool).await;
     if let Some(browser) = &browser {
         browser.sign_in().await;
@@ -194,8 +197,26 @@ async fn a_full_disk_is_on_every_page() {
             "{path}: {page}"
         );
     }
+    let page = admin.get_page("/status").await;
+    assert!(
+        page.contains("Requests are served, but not recorded"),
+        "{page}"
+    );
+    assert!(!page.contains("Ready to serve"), "{page}");
     if let Some(browser) = &browser {
         examine_every_page(browser, "disk-full").await;
+    }
+
+    eventually("no more rows fit into memory", async || {
+        (pool.generate().await.status() == 503).then_some(())
+    })
+    .await;
+    assert_on_every_page(&mut admin, "Cannot serve requests").await;
+    assert_on_every_page(&mut admin, "Too many log rows wait to be written.").await;
+    if let Some(browser) = &browser {
+        browser.open("/status").await;
+        let problems = examine_open_page(browser, "disk-full-refusing").await;
+        assert_eq!(problems, [""; 0], "{}", problems.join("\n"));
     }
     pool.allow_pages(u32::MAX / 4).await;
 }
