@@ -189,34 +189,6 @@ async fn forms_with_errors_are_accessible() {
     examination.finish();
 }
 
-/// As pages look while the server does not answer. That they come to look so is tested with the pages themselves.
-#[tokio::test]
-async fn pages_that_lost_the_server_are_accessible() {
-    let pool = pages::pool().await;
-    pool.settled().await;
-    let Some(mut examination) = Examination::start(&pool).await else {
-        return;
-    };
-    for path in [
-        "/status",
-        "/upstream-keys",
-        "/upstream-keys/1",
-        "/client-keys",
-        "/logs",
-        "/quota",
-        "/models",
-        "/alerts",
-    ] {
-        let browser = &examination.browser;
-        browser.open(path).await;
-        let script = "document.body.classList.add('stale'); document.querySelector('[data-connection-lost]').hidden = false";
-        browser.inject(script).await;
-        let name = path.replace('/', "-");
-        examination.examine(&format!("lost{name}")).await;
-    }
-    examination.finish();
-}
-
 #[tokio::test]
 async fn jobs_that_run_and_have_ended_are_accessible() {
     let slow = FakeKey::new(

@@ -45,12 +45,14 @@ async fn examine_every_page(browser: &Browser, state: &str) {
 #[tokio::test]
 async fn every_page_says_that_the_server_is_gone_until_it_is_back() {
     let pool = pool().await;
+    assert_eq!(pool.generate().await.status(), 200);
     let Some(mut browser) = Browser::start(&pool).await else {
         return;
     };
     let proxy = TestProxy::plain(&pool.url).await;
     browser.connect_through(&proxy.address);
     browser.sign_in().await;
+    let mut problems = Vec::new();
     for path in NAVIGATION {
         browser.open(path).await;
         assert!(!browser.text().await.contains(CONNECTION_LOST), "{path}");
@@ -58,6 +60,8 @@ async fn every_page_says_that_the_server_is_gone_until_it_is_back() {
         proxy.set_broken(true);
 
         browser.wait_for_text(CONNECTION_LOST).await;
+        let name = format!("server-gone{}", path.replace('/', "-"));
+        problems.extend(examine_open_page(&browser, &name).await);
         proxy.set_broken(false);
         browser
             .wait_until("the connection is back", async || {
@@ -65,6 +69,7 @@ async fn every_page_says_that_the_server_is_gone_until_it_is_back() {
             })
             .await;
     }
+    assert_eq!(problems, [""; 0], "{}", problems.join("\n"));
 }
 
 #[tokio::test]

@@ -415,8 +415,8 @@ impl Browser {
                 const controls = [...row.querySelectorAll('button, .button, select, input:not([type=checkbox])')];
                 for (const [one, place] of places(controls.filter((one) => one.checkVisibility()))) {
                     const beside = places(controls).find(([, other]) => other.height && Math.abs(other.bottom - place.bottom) < 4);
-                    const difference = Math.abs(beside[1].height - place.height);
-                    if (difference > 0.5) faults.push(`controls side by side differ in height: ${[beside[0], one].map((one) => one.outerHTML.slice(0, 80))}`);
+                    const difference = Math.abs(beside[1].height - place.height) + Math.abs(beside[1].bottom - place.bottom);
+                    if (difference > 0.5) faults.push(`controls side by side differ in height or place: ${[beside[0], one].map((one) => one.outerHTML.slice(0, 80))}`);
                 }
             }
             for (const [, copy] of places(shown('main .copyable .copy'))) {
