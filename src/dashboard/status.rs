@@ -58,7 +58,6 @@ struct StatusData {
     traffic: Traffic,
     pending_rows: usize,
     problems: Vec<PoolProblem>,
-    problem: Option<WriteProblem>,
     low_disk: Option<LowDisk>,
     database: PathBuf,
     queued_requests: usize,
@@ -149,7 +148,6 @@ impl StatusData {
             overview: PoolOverview::default(),
             pending_rows: 0,
             problems: Vec::new(),
-            problem: None,
             low_disk: None,
             database: app.db.path().clone(),
             queued_requests: 0,
@@ -161,7 +159,7 @@ impl StatusData {
         let refreshed = data.refresh(app, context).await;
         match (traffic, refreshed) {
             (Ok(traffic), Ok(())) => data.traffic = traffic,
-            (_, Err(_)) | (Err(_), _) if data.problem.is_some() => {}
+            (_, Err(_)) | (Err(_), _) if data.write_problem().is_some() => {}
             (traffic, refreshed) => {
                 data.traffic = traffic?;
                 refreshed?;
@@ -170,13 +168,20 @@ impl StatusData {
         Ok(data)
     }
 
+    /// Why the database cannot be written; `None`: it can.
+    fn write_problem(&self) -> Option<WriteProblem> {
+        self.problems.iter().find_map(|problem| match problem {
+            PoolProblem::Write(problem) => Some(*problem),
+            _ => None,
+        })
+    }
+
     /// Refreshes all data that changes quickly.
     async fn refresh(&mut self, app: &App, context: &PageContext) -> Result<(), Error> {
         app.probe_requests.refresh().await;
         self.overview = app.overview(context.now).await;
         self.pending_rows = app.recorder.pending();
         self.problems = pool_problem::find(app);
-        self.problem = app.recorder.problem();
         self.low_disk = *app.low_disk.lock();
         self.queued_requests = app.key_queue.len();
         let schedule = BackupSchedule::of(&app.settings());
@@ -273,7 +278,7 @@ fn serving_notice(context: &PageContext, data: &StatusData) -> Markup {
     }
     let (tone, class, label) = if data.problems.iter().any(PoolProblem::stops_service) {
         (Tone::Bad, "failed", language.cannot_serve())
-    } else if data.problem.is_some() {
+    } else if data.write_problem().is_some() {
         (Tone::Wait, "warning", language.serves_unrecorded())
     } else {
         (Tone::Good, "done", language.can_serve())
@@ -297,7 +302,7 @@ fn serving_notice(context: &PageContext, data: &StatusData) -> Markup {
 fn attention(context: &PageContext, data: &StatusData) -> Markup {
     let language = context.language;
     let mut items = Vec::new();
-    if let Some(problem) = data.problem {
+    if let Some(problem) = data.write_problem() {
         let file = data.database.display();
         let rows = language.log_rows_counted(data.pending_rows);
         let text = match problem {
@@ -381,7 +386,7 @@ fn attention(context: &PageContext, data: &StatusData) -> Markup {
 
 fn health(context: &PageContext, data: &StatusData) -> Markup {
     let language = context.language;
-    let (tone, label) = if data.problem.is_some() {
+    let (tone, label) = if data.write_problem().is_some() {
         (Tone::Bad, language.writer_failing())
     } else {
         (Tone::Good, language.writer_fine())

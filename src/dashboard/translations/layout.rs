@@ -64,7 +64,7 @@ translations! {
     times_in(zone: &str) = "Times in {zone}", "時間以 {zone} 顯示";
     last_update = "Last update:", "最後更新：";
     edit = "Edit", "編輯";
-    // Of what asks before it deletes.
+    // The label of a control that asks before it deletes.
     delete = "Delete…", "刪除…";
     delete_now = "Delete", "刪除";
     enable = "Enable", "啟用";

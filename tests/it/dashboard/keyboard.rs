@@ -6,7 +6,7 @@ use std::time::Duration;
 use gemini_pool::demo::fake_gemini::behaviour::FakeKey;
 use serde_json::Value;
 
-use crate::dashboard::pages::NAVIGATION;
+use crate::dashboard::pages::{NAVIGATION, assert_no_problems};
 use crate::support::TestPool;
 use crate::support::browser::{Browser, BrowserOptions};
 
@@ -107,7 +107,7 @@ async fn walk_all(language: &'static str) {
     }
     problems.sort();
     problems.dedup();
-    assert_eq!(problems, [""; 0], "{}", problems.join("\n"));
+    assert_no_problems(&problems);
 }
 
 #[tokio::test]

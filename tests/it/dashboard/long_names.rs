@@ -1,6 +1,6 @@
 //! Names that are as long as they can be break no page, on a desktop or a phone.
 
-use crate::dashboard::pages::{self, NAVIGATION};
+use crate::dashboard::pages::{self, NAVIGATION, assert_no_problems};
 use crate::support::browser::Browser;
 
 /// Long names without a space, where a line could break.
@@ -115,5 +115,5 @@ async fn long_names_break_no_page() {
             }
         }
     }
-    assert_eq!(problems, [""; 0], "{}", problems.join("\n"));
+    assert_no_problems(&problems);
 }

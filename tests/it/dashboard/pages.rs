@@ -250,6 +250,11 @@ async fn every_page_is_accessible_in_chinese() {
     examine(&pool, &browser, "zh").await;
 }
 
+/// Asserts that nothing was found to be wrong. Each problem is a line of the message.
+pub fn assert_no_problems(problems: &[String]) {
+    assert_eq!(problems, [""; 0], "{}", problems.join("\n"));
+}
+
 /// The problems of the open page as it is, in both themes and sizes, with a picture of each.
 pub async fn examine_open_page(browser: &Browser, name: &str) -> Vec<String> {
     let mut problems = Vec::new();
@@ -306,7 +311,7 @@ async fn examine(pool: &TestPool, browser: &Browser, language: &str) {
                 .map(|message| format!("{path}: {message}")),
         );
     }
-    assert_eq!(problems, [""; 0], "{}", problems.join("\n"));
+    assert_no_problems(&problems);
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use gemini_pool::demo::fake_gemini::behaviour::{Behaviour, FakeKey};
 
-use crate::dashboard::pages::{self, examine_open_page};
+use crate::dashboard::pages::{self, assert_no_problems, examine_open_page};
 use crate::dashboard::status::empty_pool;
 use crate::support::TestPool;
 use crate::support::browser::Browser;
@@ -42,7 +42,7 @@ impl Examination {
 
     fn finish(self) {
         let problems = self.problems;
-        assert_eq!(problems, [""; 0], "{}", problems.join("\n"));
+        assert_no_problems(&problems);
     }
 }
 

@@ -5,7 +5,7 @@ use gemini_pool::demo::fake_gemini::{FakeConfig, FakeGemini};
 
 use sqlx::Connection;
 
-use crate::dashboard::pages::examine_open_page;
+use crate::dashboard::pages::{assert_no_problems, examine_open_page};
 use crate::support::admin::AdminClient;
 use crate::support::browser::Browser;
 use crate::support::requests::GENERATE_BODY;
@@ -174,7 +174,7 @@ async fn a_page_says_that_the_server_is_gone_and_recovers_with_it() {
         .await;
     browser.wait_for_text("Disconnected").await;
     let problems = examine_open_page(&browser, "server-gone").await;
-    assert_eq!(problems, [""; 0], "{}", problems.join("\n"));
+    assert_no_problems(&problems);
     drop(folder);
 }
 

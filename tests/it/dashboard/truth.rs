@@ -9,7 +9,7 @@ use gemini_pool::pool::health::cooldown::Cooldown;
 use gemini_pool::pool::health::verdict::Rule;
 use gemini_pool::pool::keys::upstream_key::UpstreamKeyId;
 
-use crate::dashboard::pages::{NAVIGATION, examine_open_page};
+use crate::dashboard::pages::{NAVIGATION, assert_no_problems, examine_open_page};
 use crate::support::admin::AdminClient;
 use crate::support::browser::Browser;
 use crate::support::proxies::TestProxy;
@@ -31,7 +31,7 @@ async fn assert_on_every_page(admin: &mut AdminClient, text: &str) {
     }
 }
 
-/// Every page, as it looks in this state, is accessible and well laid out.
+/// Asserts that every page is accessible and well laid out, as the browser shows it in this state of the pool.
 async fn examine_every_page(browser: &Browser, state: &str) {
     let mut problems = Vec::new();
     for path in NAVIGATION {
@@ -39,7 +39,7 @@ async fn examine_every_page(browser: &Browser, state: &str) {
         let name = format!("{state}{}", path.replace('/', "-"));
         problems.extend(examine_open_page(browser, &name).await);
     }
-    assert_eq!(problems, [""; 0], "{}", problems.join("\n"));
+    assert_no_problems(&problems);
 }
 
 #[tokio::test]
@@ -69,7 +69,7 @@ async fn every_page_says_that_the_server_is_gone_until_it_is_back() {
             })
             .await;
     }
-    assert_eq!(problems, [""; 0], "{}", problems.join("\n"));
+    assert_no_problems(&problems);
 }
 
 #[tokio::test]
@@ -101,7 +101,7 @@ async fn every_page_says_that_the_session_has_ended() {
     browser.take_session().await;
     browser.wait_for_text(SESSION_OVER).await;
     let problems = examine_open_page(&browser, "session-over").await;
-    assert_eq!(problems, [""; 0], "{}", problems.join("\n"));
+    assert_no_problems(&problems);
 }
 
 #[tokio::test]
@@ -221,7 +221,7 @@ async fn a_full_disk_is_on_every_page() {
     if let Some(browser) = &browser {
         browser.open("/status").await;
         let problems = examine_open_page(browser, "disk-full-refusing").await;
-        assert_eq!(problems, [""; 0], "{}", problems.join("\n"));
+        assert_no_problems(&problems);
     }
     pool.allow_pages(u32::MAX / 4).await;
 }

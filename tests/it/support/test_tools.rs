@@ -1,9 +1,9 @@
-//! Tools of the tests that are not Rust's, which `tests/run` installs: what is tested with a missing one is skipped, and said.
+//! Tools that `tests/run` installs beside Rust. A test without its tool says that it is skipped.
 
 use std::io::Write;
 
-/// Says that what `subject` names is skipped, because its tool is not installed. Panics where each tool is required, which
-/// `tests/run` asks for.
+/// Reports that `subject` is skipped, because a tool for it is not installed. Panics if the variable `GEMINI_POOL_TEST_TOOLS` is
+/// `required`, as `tests/run` sets it.
 pub fn skip(subject: &str) {
     let are_required =
         std::env::var("GEMINI_POOL_TEST_TOOLS").is_ok_and(|tools| tools == "required");
