@@ -1,6 +1,6 @@
 //! Live sessions: what their frames contain, and the verdict when Google closes one.
 
-use serde_json::Value;
+use serde_json_borrow::Value;
 
 use crate::gemini::errors::classify::{ErrorContext, classify};
 use crate::gemini::errors::error_body::ErrorBody;

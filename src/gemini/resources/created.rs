@@ -412,11 +412,11 @@ impl CreatedResourcesReader {
             State => self.job_fields.state = text.map(str::to_ascii_uppercase),
             Model => self.job_fields.model = text.map(str::to_owned),
             AnswerUsage => {
-                self.job_fields.usage += usage::of_native(value);
+                self.job_fields.usage += usage::of_native(&value.into());
                 self.job_fields.answers += 1;
             }
             RepeatedUsage => {
-                self.job_fields.repeated_usage += usage::of_native(value);
+                self.job_fields.repeated_usage += usage::of_native(&value.into());
                 self.job_fields.repeated_answers += 1;
             }
         }

@@ -2,7 +2,7 @@
 
 use http::HeaderMap;
 use http::header::CONTENT_TYPE;
-use serde_json::Value;
+use serde_json_borrow::Value;
 
 use crate::gemini::errors::error_body::ErrorBody;
 use crate::gemini::resources::created::{CreatedResourcesReader, ObservedResources};
@@ -298,7 +298,7 @@ impl ResponseTap {
             finish_reason: self.finish_reason(),
             service_tier: metadata
                 .as_ref()
-                .and_then(|data| text_of(&data["serviceTier"])),
+                .and_then(|data| text_of(data.get("serviceTier"))),
             ..ResponseSummary::default()
         }
     }
@@ -353,7 +353,7 @@ impl ResponseTap {
         text_of(&self.value(paths)?)
     }
 
-    fn value(&self, paths: &[usize]) -> Option<Value> {
+    fn value(&self, paths: &[usize]) -> Option<Value<'_>> {
         match self.raw(paths) {
             ScannedValue::Raw(raw) => serde_json::from_slice(raw).ok(),
             ScannedValue::Absent | ScannedValue::TooLong => None,
@@ -377,7 +377,7 @@ impl ResponseTap {
 /// Names, or numbers for clients that send `enum-encoding=int`.
 fn text_of(value: &Value) -> Option<String> {
     match value {
-        Value::String(text) => Some(text.clone()),
+        Value::Str(text) => Some(text.to_string()),
         Value::Number(number) => Some(number.to_string()),
         _ => None,
     }

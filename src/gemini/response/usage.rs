@@ -1,17 +1,17 @@
 //! Google's token counts, in the format of each surface → `TokenUsage`.
 
-use serde_json::Value;
+use serde_json_borrow::Value;
 
 use crate::pool::quota::usage::TokenUsage;
 
 /// `usageMetadata`: the output excludes thoughts, the prompt excludes tools.
 pub fn of_native(metadata: &Value) -> TokenUsage {
-    let count = |key| number(&metadata[key]);
+    let count = |key| number(metadata.get(key));
     // Embeddings use `promptTokenDetails`, Live uses `responseTokenCount`: both seen in recordings.
-    let prompt = first(metadata, &["promptTokensDetails", "promptTokenDetails"]);
+    let prompt = first(metadata, ["promptTokensDetails", "promptTokenDetails"]);
     let output = first(
         metadata,
-        &["candidatesTokensDetails", "responseTokensDetails"],
+        ["candidatesTokensDetails", "responseTokensDetails"],
     );
     let usage = TokenUsage {
         prompt: count("promptTokenCount"),
@@ -22,7 +22,7 @@ pub fn of_native(metadata: &Value) -> TokenUsage {
         total: count("totalTokenCount"),
         ..TokenUsage::default()
     };
-    with_modalities(usage, prompt, &metadata["cacheTokensDetails"], output)
+    with_modalities(usage, prompt, metadata.get("cacheTokensDetails"), output)
 }
 
 /// The total at the top level of a `countTokens` response.
@@ -35,7 +35,7 @@ pub fn of_count(total: Option<&Value>) -> TokenUsage {
 
 /// OpenAI's `usage` as Google fills it: only the total includes thoughts.
 pub fn of_openai(usage: &Value) -> TokenUsage {
-    let count = |key| number(&usage[key]);
+    let count = |key| number(usage.get(key));
     let (prompt, output) = (count("prompt_tokens"), count("completion_tokens"));
     let total = count("total_tokens");
     let named = prompt.unwrap_or(0).saturating_add(output.unwrap_or(0));
@@ -44,7 +44,7 @@ pub fn of_openai(usage: &Value) -> TokenUsage {
         prompt,
         output,
         thoughts: (beyond > 0 && prompt.is_some()).then_some(beyond),
-        cached: number(&usage["prompt_tokens_details"]["cached_tokens"]),
+        cached: number(usage.get("prompt_tokens_details").get("cached_tokens")),
         total,
         ..TokenUsage::default()
     }
@@ -52,7 +52,7 @@ pub fn of_openai(usage: &Value) -> TokenUsage {
 
 /// `usage` of the Interactions API.
 pub fn of_interaction(usage: &Value) -> TokenUsage {
-    let count = |key| number(&usage[key]);
+    let count = |key| number(usage.get(key));
     let counted = TokenUsage {
         prompt: count("total_input_tokens"),
         output: count("total_output_tokens"),
@@ -63,10 +63,15 @@ pub fn of_interaction(usage: &Value) -> TokenUsage {
         ..TokenUsage::default()
     };
     let (prompt, output) = (
-        &usage["input_tokens_by_modality"],
-        &usage["output_tokens_by_modality"],
+        usage.get("input_tokens_by_modality"),
+        usage.get("output_tokens_by_modality"),
     );
-    with_modalities(counted, prompt, &usage["cached_tokens_by_modality"], output)
+    with_modalities(
+        counted,
+        prompt,
+        usage.get("cached_tokens_by_modality"),
+        output,
+    )
 }
 
 fn with_modalities(
@@ -96,16 +101,16 @@ enum Modality {
 }
 
 fn tokens_of(details: &Value, modality: Modality) -> u64 {
-    let details = details.as_array().into_iter().flatten();
-    let matching = details.filter(|detail| modality_of(&detail["modality"]) == Some(modality));
+    let details = details.iter_array().into_iter().flatten();
+    let matching = details.filter(|detail| modality_of(detail.get("modality")) == Some(modality));
     matching
-        .filter_map(|detail| number(first(detail, &["tokenCount", "tokens"])))
+        .filter_map(|detail| number(first(detail, ["tokenCount", "tokens"])))
         .fold(0, u64::saturating_add)
 }
 
 /// A name, or a number for clients that send `enum-encoding=int`.
 fn modality_of(name: &Value) -> Option<Modality> {
-    match (name.as_str(), name.as_u64()) {
+    match (name.as_str(), number(name)) {
         (_, Some(2)) => Some(Modality::Image),
         (_, Some(3)) => Some(Modality::Video),
         (_, Some(4)) => Some(Modality::Audio),
@@ -116,15 +121,19 @@ fn modality_of(name: &Value) -> Option<Modality> {
     }
 }
 
-fn first<'a>(object: &'a Value, keys: &[&str]) -> &'a Value {
-    keys.iter()
-        .find_map(|&key| object.get(key))
+fn first<'a>(object: &'a Value<'a>, keys: [&'a str; 2]) -> &'a Value<'a> {
+    let mut values = keys.into_iter().map(|key| object.get(key));
+    values
+        .find(|value| !value.is_null())
         .unwrap_or(&Value::Null)
 }
 
 /// A count; larger ones than a database column can hold are capped.
 fn number(value: &Value) -> Option<u64> {
-    let count = value.as_u64().or_else(|| value.as_str()?.parse().ok());
+    // A number that was not read from text may be signed.
+    let signed = || u64::try_from(value.as_i64()?).ok();
+    let count = value.as_u64().or_else(signed);
+    let count = count.or_else(|| value.as_str()?.parse().ok());
     count.map(|count| count.min(i64::MAX as u64))
 }
 
@@ -133,6 +142,18 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    fn of_native(metadata: &serde_json::Value) -> TokenUsage {
+        super::of_native(&metadata.into())
+    }
+
+    fn of_openai(usage: &serde_json::Value) -> TokenUsage {
+        super::of_openai(&usage.into())
+    }
+
+    fn of_interaction(usage: &serde_json::Value) -> TokenUsage {
+        super::of_interaction(&usage.into())
+    }
 
     #[test]
     fn modalities_are_recognized_in_every_spelling() {

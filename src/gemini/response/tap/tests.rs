@@ -9,6 +9,7 @@ use http::HeaderValue;
 use http::header::CONTENT_ENCODING;
 use proptest::prelude::*;
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::*;
 
