@@ -56,7 +56,8 @@ pub async fn send(
     let model = incoming.model.as_deref();
     let mut selector = KeySelector::new(app, settings, client, &route, model);
     if let Some(listing) = incoming.listing {
-        let listed = list(
+        // In a box: few requests list, and each would have room for it.
+        let listed = Box::pin(list(
             app,
             settings,
             client.id,
@@ -64,7 +65,7 @@ pub async fn send(
             &mut selector,
             incoming,
             record,
-        )
+        ))
         .await?;
         return Ok(match listed {
             Listed::Page(page) => Sent::Page(page),

@@ -64,7 +64,9 @@ pub async fn send_with_retry(
         };
         record.begin_attempt(&lease.key);
         let hedged = if let Some(delay) = hedge_delay(app, settings, incoming, route) {
-            forward_hedged(app, settings, selector, lease, incoming, delay, record).await
+            // In a box: it has room for two attempts.
+            let hedged = forward_hedged(app, settings, selector, lease, incoming, delay, record);
+            Box::pin(hedged).await
         } else {
             let left = selector.time_left();
             let forwarded = forward(app, settings, lease, incoming, left).await;

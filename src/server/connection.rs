@@ -195,11 +195,17 @@ fn respond(
 ) -> Pin<Box<dyn Future<Output = Response> + Send>> {
     if target::is_proxied(request.uri().path()) {
         let is_head = request.method() == Method::HEAD;
-        let response = proxy::serve(app.clone(), connection.clone(), request);
+        // Made where it stays: it is large to be moved.
+        let response = Box::new_uninit();
+        let response = Box::write(
+            response,
+            proxy::serve(app.clone(), connection.clone(), request),
+        );
+        let response = Box::into_pin(response);
         return if is_head {
             response.map(without_body).boxed()
         } else {
-            response.boxed()
+            response
         };
     }
     let extensions = request.extensions_mut();
