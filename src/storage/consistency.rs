@@ -259,7 +259,10 @@ fn counted_columns(table: &RollupTable) -> Vec<CountedColumn> {
     ];
     let sums = sums.map(|name| (name, format!("ifnull({name}, 0)"), name.to_owned()));
     let sketches = ["first_byte", "duration"].map(|name| {
-        let durations = format!("(SELECT ifnull(sum(value), 0) FROM json_each({name}_sketch))");
+        // One or several JSON objects, one after the other.
+        let objects = format!("'[' || replace({name}_sketch, '}}{{', '}},{{') || ']'");
+        let counts = format!("SELECT ifnull(sum(atom), 0) FROM json_tree({objects})");
+        let durations = format!("({counts})");
         (name, format!("{name}_ms IS NOT NULL"), durations)
     });
     let sketches = sketches.into_iter().filter(|_| table.has_sketches);

@@ -18,7 +18,8 @@ const BIN_STARTS_MS: [u64; BINS] = {
     starts
 };
 
-/// Counts by the first millisecond of their bin. Stored as the same in JSON: `{"19":1,"550":12}`.
+/// Counts by the first millisecond of their bin. Stored as the same in JSON: `{"19":1,"550":12}`. A row of a rollup may have
+/// several, one after the other, which are one sketch together.
 ///
 /// A bin is a tenth of its first millisecond wide, so that the middle of a bin is at most 5 % from each duration in it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,6 +29,10 @@ pub struct DurationSketch(BTreeMap<u64, u64>);
 impl DurationSketch {
     pub fn add(&mut self, ms: u64) {
         self.add_to_bin(bin_start_ms(ms), 1);
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
     /// Adds the counts of another sketch.

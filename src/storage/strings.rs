@@ -1,10 +1,10 @@
 //! Strings that many log rows repeat, stored once and referenced by id. What Google names is kept; what clients invent (addresses,
 //! user agents, paths, models) is deleted with the last row that names it.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use foldhash::HashMap;
 use sqlx::{Sqlite, SqliteExecutor, Transaction};
 
 use crate::storage::error::Result;

@@ -11,7 +11,7 @@ use sqlx::{Arguments, Sqlite, Transaction};
 use crate::storage::error::Result;
 
 /// Maximum number of rows of a table per execution; SQLite accepts 32,766 parameters.
-const MAX_ROWS: usize = 64;
+const MAX_ROWS: usize = 128;
 /// Up to so many rows in each table, one text writes all tables: each execution costs a thread switch.
 const FEW_ROWS: usize = 4;
 
@@ -26,6 +26,8 @@ pub enum Merge {
     Keep,
     Replace,
     Add,
+    /// The new text after the one that is there.
+    Append,
     /// The larger value; absent counts as zero.
     Maximum,
     /// Replaced unless the new value is absent.
@@ -100,6 +102,7 @@ fn assignments(
             Merge::Key | Merge::Keep => None,
             Merge::Replace => Some(format!("{name} = {new}")),
             Merge::Add => Some(format!("{name} = {name} + {new}")),
+            Merge::Append => Some(format!("{name} = {name} || {new}")),
             Merge::Maximum => Some(format!("{name} = max(ifnull({name}, 0), {new})")),
             Merge::ReplaceIfKnown => Some(format!("{name} = ifnull({new}, {name})")),
         }

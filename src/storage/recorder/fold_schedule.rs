@@ -7,10 +7,10 @@ use crate::storage::recorder::portion::Portion;
 /// How long a write stays in the journal at most, unless the database is slow: with its fold less than a second. At 200 requests a
 /// second more frequent folds would delay more than one of a hundred commits.
 const MAX_AGE: Duration = Duration::from_millis(750);
-/// The number of journalled writes that starts a fold.
-const MAX_WRITES: usize = 4_096;
+/// The number of journalled writes that starts a fold: of so many, the entries are still in SQLite's cache when they are deleted.
+const MAX_WRITES: usize = 1_024;
 /// The number of journalled writes from which no batch is committed before the journal is shorter.
-const LIMIT: usize = 4 * MAX_WRITES;
+const LIMIT: usize = 16 * MAX_WRITES;
 /// After such a pause a small batch goes to the tables at once.
 const QUIET: Duration = Duration::from_millis(50);
 /// The largest batch that goes to the tables at once.
@@ -30,15 +30,24 @@ pub struct FoldSchedule {
     last_commit: Option<Instant>,
     /// When the oldest entry was committed.
     oldest: Option<Instant>,
-    /// A fold was asked for, or is under way.
-    is_due: bool,
+    /// The fold that was asked for, or is under way.
+    fold: Option<Fold>,
     journalled: usize,
-    /// Whether there were more than [`FEW_WRITES`] since the journal was empty.
-    is_many: bool,
     /// The portions of a fold of more than [`FEW_WRITES`].
     portion: Portion,
     /// The portions of the other folds.
     few_portion: Portion,
+}
+
+/// A fold of the writes that were in the journal when it began. What is committed meanwhile is left to the next one: the last
+/// portions would be small, and each portion writes the statistics of all keys that it names.
+#[derive(Debug)]
+struct Fold {
+    began: Instant,
+    /// The writes that are still to be folded.
+    left: usize,
+    /// Whether it began with more than [`FEW_WRITES`].
+    is_many: bool,
 }
 
 impl Default for FoldSchedule {
@@ -47,9 +56,8 @@ impl Default for FoldSchedule {
             has_journal: true,
             last_commit: None,
             oldest: None,
-            is_due: false,
+            fold: None,
             journalled: 0,
-            is_many: false,
             portion: Portion::new(512, PORTION_WRITES, PORTION_TIME),
             few_portion: Portion::new(64, FEW_PORTION_WRITES, FEW_PORTION_TIME),
         }
@@ -87,18 +95,24 @@ impl FoldSchedule {
         self.last_commit = Some(now);
         self.oldest.get_or_insert(now);
         self.journalled += writes;
-        self.is_many |= self.journalled > FEW_WRITES;
     }
 
     /// Makes the whole journal due: something waits for its writes.
-    pub fn demand(&mut self) {
-        self.is_due = self.journalled > 0;
+    pub fn demand(&mut self, now: Instant) {
+        self.fold = (self.journalled > 0).then_some(Fold {
+            began: now,
+            left: self.journalled,
+            is_many: self.journalled > FEW_WRITES,
+        });
     }
 
-    /// Whether the next portion is due. A fold that has begun goes on until the journal is empty.
+    /// Whether the next portion is due. A fold that has begun goes on until everything is folded that was there at its beginning.
     pub fn is_due(&mut self, now: Instant) -> bool {
-        self.is_due |= self.journalled >= MAX_WRITES || self.due_at().is_some_and(|at| at <= now);
-        self.is_due
+        let begins = self.journalled >= MAX_WRITES || self.due_at().is_some_and(|at| at <= now);
+        if self.fold.is_none() && begins {
+            self.demand(now);
+        }
+        self.fold.is_some()
     }
 
     /// When the fold begins if nothing else is committed; `None`: the journal is empty.
@@ -113,7 +127,7 @@ impl FoldSchedule {
 
     /// How many writes the next portion has at most, unless its first entry is larger.
     pub fn portion(&self) -> usize {
-        if self.is_many {
+        if self.is_many() {
             self.portion.size()
         } else {
             self.few_portion.size()
@@ -122,16 +136,28 @@ impl FoldSchedule {
 
     /// Counts a portion that was folded, and adapts the next one to the time it took.
     pub fn folded(&mut self, writes: usize, took: Duration) {
-        let portion = if self.is_many {
+        let portion = if self.is_many() {
             &mut self.portion
         } else {
             &mut self.few_portion
         };
         portion.adapt(writes, took);
         self.journalled = self.journalled.saturating_sub(writes);
-        if self.journalled == 0 {
-            (self.oldest, self.is_due, self.is_many) = (None, false, false);
+        if let Some(fold) = &mut self.fold {
+            fold.left = fold.left.saturating_sub(writes);
         }
+        if let Some(ended) = self.fold.take_if(|fold| fold.left == 0) {
+            // What is left was committed after it began.
+            self.oldest = Some(ended.began);
+        }
+        if self.journalled == 0 {
+            (self.oldest, self.fold) = (None, None);
+        }
+    }
+
+    fn is_many(&self) -> bool {
+        let many = || self.journalled > FEW_WRITES;
+        self.fold.as_ref().map_or_else(many, |fold| fold.is_many)
     }
 }
 
@@ -155,33 +181,38 @@ mod tests {
     }
 
     #[test]
-    fn a_fold_begins_by_age_number_or_demand_and_goes_on_until_the_journal_is_empty() {
+    fn a_fold_begins_by_age_number_or_demand_and_leaves_what_is_committed_meanwhile() {
         let now = clock::instant();
-        let begun = |begin: fn(&mut FoldSchedule, Instant) -> Instant| {
+        let begun = |begin: fn(&mut FoldSchedule, Instant) -> (Instant, usize)| {
             let mut schedule = FoldSchedule::default();
             schedule.journalled(10, now);
             assert!(!schedule.is_due(now + MAX_AGE / 2));
-            let later = begin(&mut schedule, now);
-            assert!(schedule.is_due(later));
+            let (began, count) = begin(&mut schedule, now);
+            assert!(schedule.is_due(began));
             schedule.folded(5, Duration::ZERO);
-            schedule.journalled(5, now);
-            assert!(schedule.is_due(now));
-            schedule.folded(usize::MAX, Duration::ZERO);
-            assert!(!schedule.is_due(now + 2 * MAX_AGE));
+            let meanwhile = began + MAX_AGE / 2;
+            schedule.journalled(7, meanwhile);
+            assert!(schedule.is_due(meanwhile));
+            schedule.folded(count - 5, Duration::ZERO);
+            assert!(!schedule.is_due(meanwhile));
+            assert_eq!(schedule.due_at(), Some(began + MAX_AGE), "late by no means");
+            assert!(schedule.is_due(began + MAX_AGE));
+            schedule.folded(7, Duration::ZERO);
+            assert!(!schedule.is_due(now + 9 * MAX_AGE));
             assert_eq!(schedule.due_at(), None);
         };
 
-        begun(|_, now| now + MAX_AGE);
+        begun(|_, now| (now + MAX_AGE, 10));
         begun(|schedule, now| {
             schedule.journalled(MAX_WRITES, now);
-            now
+            (now, 10 + MAX_WRITES)
         });
         begun(|schedule, now| {
-            schedule.demand();
-            now
+            schedule.demand(now);
+            (now, 10)
         });
         let mut empty = FoldSchedule::default();
-        empty.demand();
+        empty.demand(now);
         assert!(!empty.is_due(now), "nothing to fold");
     }
 

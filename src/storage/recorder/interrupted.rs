@@ -7,6 +7,7 @@ use crate::storage::cooldowns;
 use crate::storage::db::Db;
 use crate::storage::error::Result;
 use crate::storage::recorder::statistics::BatchStatistics;
+use crate::storage::recorder::stored_sketches::AppendedSketches;
 use crate::storage::recorder::tables::{LogBatch, LogStatements};
 use crate::storage::request_logs::{self, LogKind};
 use crate::storage::rollups::Sample;
@@ -49,7 +50,10 @@ pub async fn interrupt_running(db: &Db) -> Result<u64> {
         }
     }
     let mut batch = LogBatch::default();
-    batch.add_statistics(statistics, &mut tx).await?;
+    let mut sketches = AppendedSketches::default();
+    batch
+        .add_statistics(statistics, &mut tx, &mut sketches)
+        .await?;
     batch.write(&mut tx, &mut LogStatements::default()).await?;
     cooldowns::delete_expired(&mut *tx, clock::now()).await?;
     tx.commit().await?;

@@ -206,7 +206,7 @@ impl LogWriter {
             let _ = committed.send(());
         }
         if is_read_soon || flushed > 0 {
-            self.schedule.demand();
+            self.schedule.demand(clock::instant());
         }
         let last = self.journal.entries.back().map_or(0, |entry| entry.id);
         self.journal

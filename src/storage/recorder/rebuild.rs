@@ -15,6 +15,7 @@ use crate::storage::db::Db;
 use crate::storage::error::Result;
 use crate::storage::key_index;
 use crate::storage::recorder::statistics::BatchStatistics;
+use crate::storage::recorder::stored_sketches::AppendedSketches;
 use crate::storage::recorder::tables::{LogBatch, LogStatements};
 use crate::storage::rollups::{Sample, begin_of_day};
 
@@ -55,7 +56,10 @@ pub async fn rebuild_rollups(db: &Db) -> Result<u64> {
     keep_first_byte_sketches(&mut tx, &mut statistics).await?;
     delete_whole(&mut tx).await?;
     let mut batch = LogBatch::default();
-    batch.add_statistics(statistics, &mut tx).await?;
+    let mut sketches = AppendedSketches::default();
+    batch
+        .add_statistics(statistics, &mut tx, &mut sketches)
+        .await?;
     batch.write(&mut tx, &mut LogStatements::default()).await?;
     sum_key_statistics(&mut tx).await?;
     count_rows(&mut tx).await?;

@@ -1,6 +1,8 @@
 //! `BatchStatistics`: what a batch of finished rows adds to the statistics of keys, the rollups and the quota days.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
+
+use foldhash::HashMap;
 
 use crate::clock::Timestamp;
 use crate::pool::clients::client_key::ClientKeyId;

@@ -1,22 +1,81 @@
-//! Merges the sketches that are stored for the rollups of a batch into those of the batch: SQL can add sums, but no sketches.
+//! The sketches of stored rollups. SQL can add sums, but no sketches: a new one is appended to the text of those before it, and
+//! now and then they are merged into one.
 
+use foldhash::HashMap;
 use serde::Serialize;
 use sqlx::{Sqlite, Transaction};
 
+use crate::pool::outcome::Outcome;
 use crate::storage::error::Result;
 use crate::storage::json_columns::json_array;
 use crate::storage::recorder::statistics::BatchStatistics;
 use crate::storage::rollups::Rollup;
 
-/// Makes the sketches of a batch those that its rollups have afterwards. In the transaction that writes them.
-pub async fn merge(
+/// The number of sketches that a row has before they are merged into one: to read, merge and write them takes longer than
+/// everything else that a request adds to its rollups.
+const MAX_APPENDED: u32 = 32;
+/// Maximum number of rows that are remembered; then all are forgotten.
+const MAX_REMEMBERED: usize = 32_768;
+
+/// A table with sketches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Table {
+    ModelHours,
+    ModelDays,
+    ClientKeyHours,
+    UpstreamKeyDays,
+}
+
+/// A row of these tables: its period, its key, and its outcome if it has one.
+type Row = (Table, i64, i64, Option<Outcome>);
+
+/// How many sketches stand one after the other in the rows that were written last. A row that is not known has too many.
+#[derive(Debug, Default)]
+pub struct AppendedSketches(HashMap<Row, u32>);
+
+impl AppendedSketches {
+    /// Counts one more sketch of a row. Returns whether those before it must be merged into it.
+    fn append(&mut self, row: Row) -> bool {
+        if self.0.len() >= MAX_REMEMBERED && !self.0.contains_key(&row) {
+            self.0.clear();
+        }
+        let count = self.0.entry(row).or_insert(MAX_APPENDED);
+        let is_full = *count >= MAX_APPENDED;
+        *count = if is_full { 1 } else { *count + 1 };
+        is_full
+    }
+}
+
+/// Merges the sketches of rows that have too many into those of the batch, and removes them from the rows. In the transaction that
+/// appends those of the batch.
+pub async fn merge_full(
     tx: &mut Transaction<'_, Sqlite>,
     statistics: &mut BatchStatistics,
+    sketches: &mut AppendedSketches,
 ) -> Result<()> {
-    let (model_hours, mut in_model_hours) = split(&mut statistics.model_hours);
-    let (model_days, mut in_model_days) = split(&mut statistics.model_days);
-    let (client_key_hours, mut in_client_key_hours) = split(&mut statistics.client_key_hours);
-    let (upstream_key_days, mut in_upstream_key_days) = split(&mut statistics.upstream_key_days);
+    let (model_hours, mut in_model_hours) = full_rows(&mut statistics.model_hours, |key| {
+        sketches.append((Table::ModelHours, key.0, key.1, Some(key.2)))
+    });
+    let (model_days, mut in_model_days) = full_rows(&mut statistics.model_days, |key| {
+        sketches.append((Table::ModelDays, key.0, key.1, Some(key.2)))
+    });
+    let (client_key_hours, mut in_client_key_hours) =
+        full_rows(&mut statistics.client_key_hours, |key| {
+            sketches.append((Table::ClientKeyHours, key.0, key.1, None))
+        });
+    let (upstream_key_days, mut in_upstream_key_days) =
+        full_rows(&mut statistics.upstream_key_days, |key| {
+            sketches.append((Table::UpstreamKeyDays, key.0, key.1, None))
+        });
+    let mut tables = [
+        &mut in_model_hours,
+        &mut in_model_days,
+        &mut in_client_key_hours,
+        &mut in_upstream_key_days,
+    ];
+    if tables.iter().all(|rows| rows.is_empty()) {
+        return Ok(());
+    }
     // One statement, because each has to be handed to the thread of SQLite.
     let stored = sqlx::query!(
         r#"
@@ -45,26 +104,95 @@ pub async fn merge(
         client_key_hours,
         upstream_key_days,
     );
+    let mut found = [false; 4];
     for stored in stored.fetch_all(&mut **tx).await? {
-        let table = match stored.table {
-            0 => &mut in_model_hours,
-            1 => &mut in_model_days,
-            2 => &mut in_client_key_hours,
-            _ => &mut in_upstream_key_days,
+        let (table, place) = (usize::try_from(stored.table), usize::try_from(stored.place));
+        let (Ok(table), Ok(place)) = (table, place) else {
+            continue;
         };
-        let place = usize::try_from(stored.place).ok();
-        if let Some(rollup) = place.and_then(|place| table.get_mut(place)) {
+        if let Some(rollup) = tables.get_mut(table).and_then(|rows| rows.get_mut(place)) {
             rollup.first_byte.merge_json(&stored.first_byte);
             rollup.duration.merge_json(&stored.duration);
+            found[table] = true;
         }
+    }
+    if found[Table::ModelHours as usize] {
+        let cleared = sqlx::query!(
+            "
+            UPDATE model_hours SET first_byte_sketch = '', duration_sketch = ''
+            WHERE (hour_ms, model_id, outcome) IN (SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each(?1))
+            ",
+            model_hours,
+        );
+        cleared.execute(&mut **tx).await?;
+    }
+    if found[Table::ModelDays as usize] {
+        let cleared = sqlx::query!(
+            "
+            UPDATE model_days SET first_byte_sketch = '', duration_sketch = ''
+            WHERE (day_ms, model_id, outcome) IN (SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each(?1))
+            ",
+            model_days,
+        );
+        cleared.execute(&mut **tx).await?;
+    }
+    if found[Table::ClientKeyHours as usize] {
+        let cleared = sqlx::query!(
+            "
+            UPDATE client_key_hours SET first_byte_sketch = '', duration_sketch = ''
+            WHERE (hour_ms, client_key_id) IN (SELECT value ->> 0, value ->> 1 FROM json_each(?1))
+            ",
+            client_key_hours,
+        );
+        cleared.execute(&mut **tx).await?;
+    }
+    if found[Table::UpstreamKeyDays as usize] {
+        let cleared = sqlx::query!(
+            "
+            UPDATE upstream_key_days SET first_byte_sketch = '', duration_sketch = ''
+            WHERE (day_ms, upstream_key_id) IN (SELECT value ->> 0, value ->> 1 FROM json_each(?1))
+            ",
+            upstream_key_days,
+        );
+        cleared.execute(&mut **tx).await?;
     }
     Ok(())
 }
 
-/// The keys as JSON, and the rollups in the same order.
-fn split<'a, K: Serialize + 'a>(
+/// The rows with too many sketches: their keys as JSON, and their rollups in the same order.
+fn full_rows<'a, K: Serialize + 'a>(
     rollups: impl IntoIterator<Item = (K, &'a mut Rollup)>,
+    mut is_full: impl FnMut(&K) -> bool,
 ) -> (String, Vec<&'a mut Rollup>) {
-    let (keys, rollups): (Vec<_>, Vec<_>) = rollups.into_iter().unzip();
+    let full = rollups.into_iter().filter(|(key, _)| is_full(key));
+    let (keys, rollups): (Vec<_>, Vec<_>) = full.unzip();
     (json_array(&keys), rollups)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sketches_of_a_row_are_merged_when_it_is_new_and_each_time_it_has_many() {
+        let mut sketches = AppendedSketches::default();
+        let row = (Table::ModelDays, 0, 1, Some(Outcome::Success));
+        for _ in 0..3 {
+            assert!(sketches.append(row));
+            for _ in 1..MAX_APPENDED {
+                assert!(!sketches.append(row));
+            }
+        }
+        assert!(sketches.append((Table::ModelHours, 0, 1, Some(Outcome::Success))));
+        assert!(sketches.append((Table::ModelDays, 0, 1, Some(Outcome::Network))));
+    }
+
+    #[test]
+    fn so_many_rows_are_remembered() {
+        let mut sketches = AppendedSketches::default();
+        for id in 0..=i64::try_from(MAX_REMEMBERED).unwrap() {
+            sketches.append((Table::UpstreamKeyDays, 0, id, None));
+        }
+        assert_eq!(sketches.0.len(), 1);
+    }
 }

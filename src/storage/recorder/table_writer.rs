@@ -10,6 +10,7 @@ use crate::storage::db::Db;
 use crate::storage::error::{Error, Result};
 use crate::storage::recorder::journal::{self, Write};
 use crate::storage::recorder::statistics::BatchStatistics;
+use crate::storage::recorder::stored_sketches::AppendedSketches;
 use crate::storage::recorder::tables::{LogBatch, LogStatements};
 use crate::storage::request_logs::LogKind;
 use crate::storage::resources::{self, NewResource};
@@ -24,6 +25,7 @@ const ENTRIES: u32 = 64;
 #[derive(Debug, Default)]
 pub struct TableWriter {
     strings: Strings,
+    sketches: AppendedSketches,
     statements: LogStatements,
     /// What `indexed_requests` has, as far as no other process can have changed it.
     pub indexed_until: Option<RequestId>,
@@ -56,14 +58,19 @@ impl TableWriter {
         if let Err(error) = &written
             && error.is_refusal()
         {
-            self.strings = Strings::default();
+            self.forget();
             written = self.write_separately(db, writes, entries).await;
         }
         if written.is_err() {
-            // Strings of a transaction that failed are not stored.
-            self.strings = Strings::default();
+            self.forget();
         }
         written
+    }
+
+    /// Forgets what a transaction that failed would have stored.
+    fn forget(&mut self) {
+        self.strings = Strings::default();
+        self.sketches = AppendedSketches::default();
     }
 
     async fn write_together(
@@ -95,7 +102,7 @@ impl TableWriter {
                 Ok(()) => savepoint.commit().await?,
                 Err(error) if error.is_refusal() => {
                     savepoint.rollback().await?;
-                    self.strings = Strings::default();
+                    self.forget();
                     refused.push(RefusedWrite { index, error });
                 }
                 Err(error) => return Err(error),
@@ -138,7 +145,8 @@ impl TableWriter {
                 Write::Change(change, evidence) => changes.push((change, evidence)),
             }
         }
-        rows.add_statistics(batch_statistics, tx).await?;
+        rows.add_statistics(batch_statistics, tx, &mut self.sketches)
+            .await?;
         for (change, evidence) in changes {
             apply(tx, change, evidence).await?;
         }

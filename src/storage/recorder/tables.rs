@@ -10,11 +10,13 @@ use crate::storage::duration_sketch::DurationSketch;
 use crate::storage::error::Result;
 use crate::storage::recorder::counted_model::CountedModel;
 use crate::storage::recorder::statistics::{BatchStatistics, KeyStatistics};
-use crate::storage::recorder::stored_sketches;
+use crate::storage::recorder::stored_sketches::{self, AppendedSketches};
 use crate::storage::request_logs::{NewAttempt, NewRequestLog};
 use crate::storage::rollups::Rollup;
 use crate::storage::strings::{Lifetime, Strings};
-use crate::storage::write_batch::Merge::{Add, Keep, Key, Maximum, Replace, ReplaceIfKnown};
+use crate::storage::write_batch::Merge::{
+    Add, Append, Keep, Key, Maximum, Replace, ReplaceIfKnown,
+};
 use crate::storage::write_batch::{Cell, Column, StatementCache, TableStatement, WriteBatch};
 
 /// The tables in the order of their statements.
@@ -125,8 +127,9 @@ impl LogBatch {
         &mut self,
         mut statistics: BatchStatistics,
         tx: &mut Transaction<'_, Sqlite>,
+        sketches: &mut AppendedSketches,
     ) -> Result<()> {
-        stored_sketches::merge(tx, &mut statistics).await?;
+        stored_sketches::merge_full(tx, &mut statistics, sketches).await?;
         let batch = &mut self.0;
         for row in &statistics.upstream_keys {
             let row = KeyRow(*row.0, row.1);
@@ -275,6 +278,9 @@ fn name(outcome: Option<Outcome>) -> Cell {
 }
 
 fn sketch(sketch: &DurationSketch) -> Cell {
+    if sketch.is_empty() {
+        return Cell::Name("");
+    }
     Cell::Text(sketch.to_json().into())
 }
 
@@ -420,10 +426,10 @@ impl<'a> RollupRow<'a> {
         ("cost_nano_usd", Add, |r| r.rollup.cost_nano_usd.into()),
     ];
     const SKETCHES: [Column<Self>; 2] = [
-        ("first_byte_sketch", Replace, |r| {
+        ("first_byte_sketch", Append, |r| {
             sketch(&r.rollup.first_byte)
         }),
-        ("duration_sketch", Replace, |r| sketch(&r.rollup.duration)),
+        ("duration_sketch", Append, |r| sketch(&r.rollup.duration)),
     ];
 }
 

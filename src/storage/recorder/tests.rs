@@ -28,6 +28,7 @@ use crate::storage::db::tests::open_migrated;
 use crate::storage::duration_sketch::DurationSketch;
 use crate::storage::recorder::interrupted::interrupt_running;
 use crate::storage::recorder::statistics::{BatchStatistics, KeyStatistics};
+use crate::storage::recorder::stored_sketches::AppendedSketches;
 use crate::storage::recorder::tables::{LogBatch, LogStatements};
 use crate::storage::request_logs::tests::{row, running};
 use crate::storage::request_logs::{self, LogKind};
@@ -523,7 +524,9 @@ async fn every_sum_is_added_to_the_column_with_its_name(pool: SqlitePool) {
         sums.finished_rows = 40;
         let mut batch = LogBatch::default();
         let mut tx = db.begin().await.unwrap();
-        batch.add_statistics(sums, &mut tx).await.unwrap();
+        let mut sketches = AppendedSketches::default();
+        let added = batch.add_statistics(sums, &mut tx, &mut sketches);
+        added.await.unwrap();
         batch
             .write(&mut tx, &mut LogStatements::default())
             .await

@@ -29,10 +29,27 @@ async fn values(db: &Db) -> Vec<String> {
             names.unwrap()
         };
         let sql = format!("SELECT '{table} ' || json_array({columns}) FROM {table} ORDER BY 1");
-        let values = sqlx::query_scalar(&sql).fetch_all(&db.writer).await;
-        rows.extend(values.unwrap());
+        let values: Vec<String> = sqlx::query_scalar(&sql)
+            .fetch_all(&db.writer)
+            .await
+            .unwrap();
+        rows.extend(values.iter().map(|row| with_merged_sketches(row)));
     }
     rows
+}
+
+/// A row with one sketch in place of several that stand one after the other.
+fn with_merged_sketches(row: &str) -> String {
+    let (table, cells) = row.split_once(' ').unwrap();
+    let mut cells: Vec<serde_json::Value> = serde_json::from_str(cells).unwrap();
+    for cell in &mut cells {
+        if let Some(text) = cell.as_str().filter(|text| text.starts_with('{')) {
+            let mut sketch = DurationSketch::default();
+            sketch.merge_json(text);
+            *cell = sketch.to_json().into();
+        }
+    }
+    format!("{table} {}", serde_json::to_string(&cells).unwrap())
 }
 
 async fn execute(db: &Db, sql: &str) {

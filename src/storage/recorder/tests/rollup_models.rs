@@ -112,8 +112,8 @@ async fn rollups_equal_the_sums_of_rows_of_every_outcome(pool: SqlitePool) {
     assert_eq!(find_inconsistencies(&pool).await.unwrap(), []);
     let first_bytes: i64 = sqlx::query_scalar(
         "
-        SELECT sum((SELECT ifnull(sum(value), 0) FROM json_each(first_byte_sketch)))
-        FROM model_hours
+        SELECT sum(atom)
+        FROM model_hours, json_tree('[' || replace(first_byte_sketch, '}{', '},{') || ']')
         WHERE outcome = 'interrupted'
         ",
     )
@@ -135,4 +135,42 @@ async fn rollups_equal_the_sums_of_rows_of_every_outcome(pool: SqlitePool) {
     .await
     .unwrap();
     assert!(!find_inconsistencies(&pool).await.unwrap().is_empty());
+}
+
+#[sqlx::test]
+async fn sketches_are_appended_and_merged_when_there_are_many(pool: SqlitePool) {
+    const TABLES: [&str; 4] = [
+        "model_hours",
+        "model_days",
+        "client_key_hours",
+        "upstream_key_days",
+    ];
+    let db = Db::from_pool(pool.clone());
+    add_keys(&db).await;
+    let (_recorder, mut writer) = Recorder::without_journal(db.clone());
+    let mut most = 0;
+    for second in 1..=100 {
+        let mut row = row(second);
+        row.duration_ms = Some(second.unsigned_abs() * 100);
+        writer.write_rows(vec![row]).await.unwrap();
+        for table in TABLES {
+            let stored = format!("SELECT duration_sketch FROM {table}");
+            let stored: String = sqlx::query_scalar(&stored).fetch_one(&pool).await.unwrap();
+            let count = stored.matches('{').count();
+            assert!((1..=32).contains(&count), "{table}: {stored}");
+            most = most.max(count);
+            let mut sketch = DurationSketch::default();
+            sketch.merge_json(&stored);
+            let mut expected = DurationSketch::default();
+            let durations = (1..=second.unsigned_abs()).map(|second| second * 100);
+            // An attempt has its own duration, always the same one.
+            let is_of_attempts = table == "upstream_key_days";
+            durations
+                .filter(|_| !is_of_attempts)
+                .for_each(|ms| expected.add(ms));
+            assert!(sketch == expected || is_of_attempts, "{table}: {stored}");
+        }
+        assert_eq!(find_inconsistencies(&pool).await.unwrap(), []);
+    }
+    assert_eq!(most, 32);
 }
