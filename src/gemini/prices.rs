@@ -32,7 +32,7 @@ pub struct ListPrice {
 
 /// The list price of a model at `at`; `None`: unknown model.
 pub fn list_price(model: &str, at: Timestamp) -> Option<ListPrice> {
-    let period = find_row(model)?.period(&at.to_rfc3339())?;
+    let period = find_row(model)?.period_at(at)?;
     let million = |price: PicoUsd| u64::try_from(price.0.saturating_mul(1_000)).ok();
     let longs = period.long_context.iter();
     Some(ListPrice {
@@ -188,12 +188,12 @@ impl ModelPattern {
                 then_a_digit,
             } => {
                 let rest = model.strip_prefix(prefix.as_str())?;
-                let is_tts = model
-                    .split('-')
-                    .skip(1)
-                    .any(|part| part.eq_ignore_ascii_case("tts"));
+                let is_tts = || {
+                    let mut parts = model.split('-').skip(1);
+                    parts.any(|part| part.eq_ignore_ascii_case("tts"))
+                };
                 let has_digit = rest.starts_with(|c: char| c.is_ascii_digit());
-                let matches = !(*but_no_tts && is_tts) && (!*then_a_digit || has_digit);
+                let matches = (!*then_a_digit || has_digit) && !(*but_no_tts && is_tts());
                 matches.then_some(prefix.len())
             }
         }
@@ -207,7 +207,7 @@ impl PriceRow {
         service_tier: Option<&str>,
         at: Timestamp,
     ) -> Option<TokenPrices> {
-        let period = self.period(&at.to_rfc3339())?;
+        let period = self.period_at(at)?;
         let long_context = period
             .long_context
             .iter()
@@ -225,7 +225,16 @@ impl PriceRow {
         Some(prices.scaled(standard, tier))
     }
 
-    /// The latest period that has started; dates as text sort chronologically.
+    /// The latest period that has started at `at`.
+    fn period_at(&self, at: Timestamp) -> Option<&PricePeriod> {
+        match &self.periods[..] {
+            // Most rows have one price: no date is written to find it.
+            [only] if only.from.is_none() => Some(only),
+            _ => self.period(&at.to_rfc3339()),
+        }
+    }
+
+    /// The same for a date; dates as text sort chronologically.
     fn period(&self, date: &str) -> Option<&PricePeriod> {
         let has_begun = |from: &str| from <= date.get(..from.len()).unwrap_or(date);
         self.periods

@@ -116,45 +116,55 @@ pub async fn merge_full(
             found[table] = true;
         }
     }
+    let keys = [model_hours, model_days, client_key_hours, upstream_key_days];
+    remove(tx, found, keys).await
+}
+
+/// Removes the sketches of rows with these keys, from the tables that have some.
+async fn remove(
+    tx: &mut Transaction<'_, Sqlite>,
+    found: [bool; 4],
+    [model_hours, model_days, client_key_hours, upstream_key_days]: [String; 4],
+) -> Result<()> {
     if found[Table::ModelHours as usize] {
-        let cleared = sqlx::query!(
+        let removed = sqlx::query!(
             "
             UPDATE model_hours SET first_byte_sketch = '', duration_sketch = ''
             WHERE (hour_ms, model_id, outcome) IN (SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each(?1))
             ",
             model_hours,
         );
-        cleared.execute(&mut **tx).await?;
+        removed.execute(&mut **tx).await?;
     }
     if found[Table::ModelDays as usize] {
-        let cleared = sqlx::query!(
+        let removed = sqlx::query!(
             "
             UPDATE model_days SET first_byte_sketch = '', duration_sketch = ''
             WHERE (day_ms, model_id, outcome) IN (SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each(?1))
             ",
             model_days,
         );
-        cleared.execute(&mut **tx).await?;
+        removed.execute(&mut **tx).await?;
     }
     if found[Table::ClientKeyHours as usize] {
-        let cleared = sqlx::query!(
+        let removed = sqlx::query!(
             "
             UPDATE client_key_hours SET first_byte_sketch = '', duration_sketch = ''
             WHERE (hour_ms, client_key_id) IN (SELECT value ->> 0, value ->> 1 FROM json_each(?1))
             ",
             client_key_hours,
         );
-        cleared.execute(&mut **tx).await?;
+        removed.execute(&mut **tx).await?;
     }
     if found[Table::UpstreamKeyDays as usize] {
-        let cleared = sqlx::query!(
+        let removed = sqlx::query!(
             "
             UPDATE upstream_key_days SET first_byte_sketch = '', duration_sketch = ''
             WHERE (day_ms, upstream_key_id) IN (SELECT value ->> 0, value ->> 1 FROM json_each(?1))
             ",
             upstream_key_days,
         );
-        cleared.execute(&mut **tx).await?;
+        removed.execute(&mut **tx).await?;
     }
     Ok(())
 }
