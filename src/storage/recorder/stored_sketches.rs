@@ -14,7 +14,7 @@ use crate::storage::rollups::Rollup;
 /// The number of sketches that a row has before they are merged into one: to read, merge and write them takes longer than
 /// everything else that a request adds to its rollups.
 const MAX_APPENDED: u32 = 32;
-/// Maximum number of rows that are remembered; then all are forgotten.
+/// Maximum number of keys that are remembered; then all are forgotten.
 const MAX_REMEMBERED: usize = 32_768;
 
 /// A table with sketches.
@@ -26,22 +26,25 @@ enum Table {
     UpstreamKeyDays,
 }
 
-/// A row of these tables: its period, its key, and its outcome if it has one.
-type Row = (Table, i64, i64, Option<Outcome>);
+/// A key of these tables, but for the period, and the outcome if it has one.
+type RollupKey = (Table, i64, Option<Outcome>);
 
-/// How many sketches stand one after the other in the rows that were written last. A row that is not known has too many.
+/// For each key the begin of the last period that was written, and how many sketches stand one after the other in its row. A row
+/// that is not known has too many.
 #[derive(Debug, Default)]
-pub struct AppendedSketches(HashMap<Row, u32>);
+pub struct AppendedSketches(HashMap<RollupKey, (i64, u32)>);
 
 impl AppendedSketches {
     /// Counts one more sketch of a row. Returns whether those before it must be merged into it.
-    fn append(&mut self, row: Row) -> bool {
-        if self.0.len() >= MAX_REMEMBERED && !self.0.contains_key(&row) {
+    fn append(&mut self, key: RollupKey, begin: i64) -> bool {
+        if self.0.len() >= MAX_REMEMBERED && !self.0.contains_key(&key) {
             self.0.clear();
         }
-        let count = self.0.entry(row).or_insert(MAX_APPENDED);
-        let is_full = *count >= MAX_APPENDED;
-        *count = if is_full { 1 } else { *count + 1 };
+        let last = self.0.get(&key).filter(|(last, _)| *last == begin);
+        let count = last.map_or(MAX_APPENDED, |(_, count)| *count);
+        let is_full = count >= MAX_APPENDED;
+        self.0
+            .insert(key, (begin, if is_full { 1 } else { count + 1 }));
         is_full
     }
 }
@@ -54,18 +57,18 @@ pub async fn merge_full(
     sketches: &mut AppendedSketches,
 ) -> Result<()> {
     let (model_hours, mut in_model_hours) = full_rows(&mut statistics.model_hours, |key| {
-        sketches.append((Table::ModelHours, key.0, key.1, Some(key.2)))
+        sketches.append((Table::ModelHours, key.1, Some(key.2)), key.0)
     });
     let (model_days, mut in_model_days) = full_rows(&mut statistics.model_days, |key| {
-        sketches.append((Table::ModelDays, key.0, key.1, Some(key.2)))
+        sketches.append((Table::ModelDays, key.1, Some(key.2)), key.0)
     });
     let (client_key_hours, mut in_client_key_hours) =
         full_rows(&mut statistics.client_key_hours, |key| {
-            sketches.append((Table::ClientKeyHours, key.0, key.1, None))
+            sketches.append((Table::ClientKeyHours, key.1, None), key.0)
         });
     let (upstream_key_days, mut in_upstream_key_days) =
         full_rows(&mut statistics.upstream_key_days, |key| {
-            sketches.append((Table::UpstreamKeyDays, key.0, key.1, None))
+            sketches.append((Table::UpstreamKeyDays, key.1, None), key.0)
         });
     let mut tables = [
         &mut in_model_hours,
@@ -186,22 +189,28 @@ mod tests {
     #[test]
     fn sketches_of_a_row_are_merged_when_it_is_new_and_each_time_it_has_many() {
         let mut sketches = AppendedSketches::default();
-        let row = (Table::ModelDays, 0, 1, Some(Outcome::Success));
+        let key = (Table::ModelDays, 1, Some(Outcome::Success));
         for _ in 0..3 {
-            assert!(sketches.append(row));
+            assert!(sketches.append(key, 0));
             for _ in 1..MAX_APPENDED {
-                assert!(!sketches.append(row));
+                assert!(!sketches.append(key, 0));
             }
         }
-        assert!(sketches.append((Table::ModelHours, 0, 1, Some(Outcome::Success))));
-        assert!(sketches.append((Table::ModelDays, 0, 1, Some(Outcome::Network))));
+        assert!(sketches.append((Table::ModelHours, 1, Some(Outcome::Success)), 0));
+        assert!(sketches.append((Table::ModelDays, 1, Some(Outcome::Network)), 0));
     }
 
     #[test]
-    fn so_many_rows_are_remembered() {
+    fn one_period_of_each_key_and_so_many_keys_are_remembered() {
         let mut sketches = AppendedSketches::default();
+        let key = |id| (Table::UpstreamKeyDays, id, None);
+        for day in 0..1_000 {
+            assert!(sketches.append(key(1), day));
+            assert!(!sketches.append(key(1), day));
+        }
+        assert_eq!(sketches.0.len(), 1);
         for id in 0..=i64::try_from(MAX_REMEMBERED).unwrap() {
-            sketches.append((Table::UpstreamKeyDays, 0, id, None));
+            sketches.append(key(id), 0);
         }
         assert_eq!(sketches.0.len(), 1);
     }
