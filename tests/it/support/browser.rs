@@ -543,6 +543,16 @@ impl Browser {
         });
         let command = "Emulation.setDeviceMetricsOverride";
         self.session.devtools_command(command, size).await;
+        // A page that is open is laid out again some time later.
+        let script = "
+            const hasWidth = Math.abs(document.documentElement.clientWidth - arguments[0]) < 30;
+            return hasWidth || !document.querySelector('meta[name=viewport]')";
+        for _ in 0..200 {
+            if self.session.execute(script, &[json!(width)]).await == json!(true) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(25)).await;
+        }
     }
 }
 
