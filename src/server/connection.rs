@@ -195,7 +195,7 @@ fn respond(
 ) -> Pin<Box<dyn Future<Output = Response> + Send>> {
     if target::is_proxied(request.uri().path()) {
         let is_head = request.method() == Method::HEAD;
-        // Made where it stays: it is large to be moved.
+        // The future is made in its box: it is large, and would be copied there.
         let response = Box::new_uninit();
         let response = Box::write(
             response,

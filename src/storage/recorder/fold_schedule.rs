@@ -195,7 +195,11 @@ mod tests {
             assert!(schedule.is_due(meanwhile));
             schedule.folded(count - 5, Duration::ZERO);
             assert!(!schedule.is_due(meanwhile));
-            assert_eq!(schedule.due_at(), Some(began + MAX_AGE), "late by no means");
+            assert_eq!(
+                schedule.due_at(),
+                Some(began + MAX_AGE),
+                "none of them waits longer than its age allows"
+            );
             assert!(schedule.is_due(began + MAX_AGE));
             schedule.folded(7, Duration::ZERO);
             assert!(!schedule.is_due(now + 9 * MAX_AGE));

@@ -543,7 +543,7 @@ impl Browser {
         });
         let command = "Emulation.setDeviceMetricsOverride";
         self.session.devtools_command(command, size).await;
-        // A page that is open is laid out again some time later.
+        // The browser lays an open page out again some time later. A page that never fits is a finding of the caller.
         let script = "
             const hasWidth = Math.abs(document.documentElement.clientWidth - arguments[0]) < 30;
             return hasWidth || !document.querySelector('meta[name=viewport]')";
